@@ -1,0 +1,115 @@
+"""The manifest: what a version contains, down to each shard's checksum. Written last, it makes a version whole."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagemill.errors import CallerError, UnusableData
+
+SCHEMA_VERSION = 1
+"""Version of the manifest's own layout; a reader refuses a newer one."""
+
+FORMAT_VERSION = 1
+"""Version of every byte a conversion writes. A change of bytes needs a new one; it is part of the fingerprint."""
+
+MANIFEST = "manifest.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(_Frozen):
+    """One object of a version."""
+
+    name: str
+    bytes: int = Field(ge=0)
+    crc32c: str = Field(pattern="^[0-9a-f]{8}$", description="Castagnoli checksum of the object, hexadecimal")
+
+
+class ShardEntry(FileEntry):
+    """One TFRecord shard and its index."""
+
+    split: str
+    records: int = Field(ge=0)
+    labels: dict[int, int] = Field(description="records by label id")
+    index: FileEntry
+
+
+class Account(_Frozen):
+    """Where the input rows of one split and label went: rows = records + rejected + duplicates.
+
+    Each number is counted where it happens (rows when read, records when written), so that the identity can fail.
+    """
+
+    split: str
+    label: str
+    rows: int = Field(ge=0)
+    records: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+    duplicates: int = Field(ge=0)
+
+    @property
+    def balanced(self) -> bool:
+        return self.rows == self.records + self.rejected + self.duplicates
+
+
+class Manifest(_Frozen):
+    """What one version contains. Nothing of time, host, path or runner stands here: same input, same bytes."""
+
+    schema_version: int = SCHEMA_VERSION
+    format_version: int = FORMAT_VERSION
+    dataset: str
+    fingerprint: str = Field(description="digest of everything that determines the version's bytes, hexadecimal")
+    labels: list[str] = Field(description="label names; the position is the id")
+    accounts: list[Account] = Field(description="sorted by split, then label")
+    reject_reasons: dict[str, int] = Field(description="rejected rows by reason")
+    shards: list[ShardEntry] = Field(description="sorted by name")
+    files: list[FileEntry] = Field(description="the other objects that belong to the version, sorted by name")
+
+    def to_json(self) -> bytes:
+        """Returns the canonical bytes: two equal manifests are one digest."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    @property
+    def rows(self) -> int:
+        return sum(account.rows for account in self.accounts)
+
+    @property
+    def records(self) -> int:
+        return sum(account.records for account in self.accounts)
+
+    @property
+    def rejected(self) -> int:
+        return sum(account.rejected for account in self.accounts)
+
+    @property
+    def duplicates(self) -> int:
+        return sum(account.duplicates for account in self.accounts)
+
+
+def parse_manifest(data: bytes, *, where: str) -> Manifest:
+    """Reads a manifest.
+
+    Args:
+        data: The object's bytes.
+        where: Its URI, for the message.
+
+    Raises:
+        CallerError: It was written by a newer imagemill.
+        UnusableData: It is not a manifest.
+    """
+    try:
+        probe = _SchemaProbe.model_validate_json(data)
+        if probe.schema_version > SCHEMA_VERSION:
+            raise CallerError(
+                f"{where}: manifest schema {probe.schema_version} is newer than this imagemill reads "
+                f"({SCHEMA_VERSION}); upgrade imagemill to open it"
+            )
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise UnusableData(f"{where}: not a readable manifest ({error.error_count()} faults): {error}") from error
+
+
+class _SchemaProbe(BaseModel):
+    schema_version: int

@@ -1,0 +1,103 @@
+"""What the rest of imagemill asks of a place that holds objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from imagemill.errors import CallerError
+
+ABSENT = ""
+"""Generation of an object that does not exist: `write(..., if_generation=ABSENT)` only creates."""
+
+
+class MissingObject(CallerError):
+    """A named object is not there."""
+
+
+class PreconditionFailed(CallerError):
+    """A conditional write found another generation: somebody else wrote first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a listing says of one object.
+
+    Attributes:
+        key: Name relative to the store's root; "/" separates folders.
+        size: Bytes.
+        crc32c: Castagnoli checksum of the content, None where the listing was not asked for it.
+        generation: Opaque token that changes with every write, for conditional writes; None in listings.
+    """
+
+    key: str
+    size: int
+    crc32c: int | None = None
+    generation: str | None = None
+
+
+class ObjectWriter(Protocol):
+    """Takes an object's bytes in order."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Store(Protocol):
+    """Objects under one root. Implementations are thread-safe; `open_store` makes one from a URI."""
+
+    uri: str
+
+    def read(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        """Returns the whole object.
+
+        Raises:
+            MissingObject: There is none.
+            ObjectTooLarge: It has more than `max_bytes`; decided before its bytes are read.
+        """
+        ...
+
+    def read_range(self, key: str, offset: int, length: int) -> bytes:
+        """Returns `length` bytes from `offset`; fewer where the object ends earlier."""
+        ...
+
+    def stat(self, key: str, *, checksum: bool = False) -> ObjectInfo | None:
+        """Returns what is known of one object, with its generation, or None."""
+        ...
+
+    def list(self, prefix: str = "", *, checksums: bool = False) -> Iterator[ObjectInfo]:
+        """Yields the objects whose key starts with `prefix`, sorted by the key's UTF-8 bytes, in flat memory."""
+        ...
+
+    def write(self, key: str, data: bytes, *, if_generation: str | None = None) -> ObjectInfo:
+        """Stores an object whole or not at all.
+
+        Raises:
+            PreconditionFailed: `if_generation` is given and is not the object's generation.
+        """
+        ...
+
+    def writer(self, key: str) -> AbstractContextManager[ObjectWriter]:
+        """Streams an object that appears whole when the block ends well, and not at all when it raises."""
+        ...
+
+    def copy_in(self, source: str, key: str) -> None:
+        """Copies the object at the full URI `source` to `key`, on the server where both are in one store."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Removes an object; one that is already gone is fine."""
+        ...
+
+
+class ObjectTooLarge(CallerError):
+    """An object has more bytes than the reader accepts.
+
+    Attributes:
+        size: The object's size in bytes.
+    """
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
