@@ -1,4 +1,4 @@
-"""The spec: the YAML file that describes one dataset. `imagemill.spec_file` reads it with errors a person can act on."""
+"""The spec: the YAML file that describes one dataset. `imagemill.spec_file` reads it and explains its faults."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Labels(_Part):
 
 
 class Locations(_Part):
-    """Where things live: URIs (`gs://bucket/prefix`, `file:///path`) or paths. Relative paths start at the spec's folder."""
+    """URIs (`gs://bucket/prefix`, `file:///path`) or paths; relative paths start at the spec's folder."""
 
     staging: str
     """Prefix that mirrors the prepared tree."""

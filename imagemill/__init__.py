@@ -1,0 +1,1 @@
+"""imagemill: labelled images in, validated and versioned TFRecord datasets out."""
