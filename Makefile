@@ -1,0 +1,46 @@
+# Needs Python 3.11 and make; everything else is installed into .venv from the hashed requirements.txt.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/.complete
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench up lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install everything into .venv (about a minute)
+
+$(STAMP): requirements.txt pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "imagemill needs Python 3.11; name it with 'make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11'"; exit 2; }
+	"$(PYTHON)" -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Publish the embedded dataset `shapes` through the real Airflow DAG
+	$(BIN)/imagemill refresh shapes
+
+test: setup ## Run the test suite
+	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+check: setup ## Lint, format, types, arrows between the layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## Measure, side by side; tables in benchmarks/results
+	$(BIN)/python -m benchmarks
+
+up: setup ## Airflow on this machine, with every dataset's DAG; stop it with Ctrl-C
+	$(BIN)/python -m imagemill_airflow.environment -- $(BIN)/airflow standalone
+
+lock: setup ## Compile requirements.txt anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --output-file requirements.txt
+
+clean: ## Remove what the demo made (.venv stays)
+	rm -rf .imagemill
