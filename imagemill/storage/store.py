@@ -49,8 +49,16 @@ class Store(Protocol):
 
     uri: str
 
+    def require_root(self) -> None:
+        """Proves that the root (the folder, the bucket) is there and within reach; a writer needs no such proof.
+
+        Raises:
+            CallerError: It is not.
+        """
+        ...
+
     def read(self, key: str, *, max_bytes: int | None = None) -> bytes:
-        """Returns the whole object.
+        """Returns the whole object as it was at one moment: never half old, half new.
 
         Raises:
             MissingObject: There is none.
@@ -70,8 +78,17 @@ class Store(Protocol):
         """Yields the objects whose key starts with `prefix`, sorted by the key's UTF-8 bytes, in flat memory."""
         ...
 
-    def write(self, key: str, data: bytes, *, if_generation: str | None = None) -> ObjectInfo:
+    def write(self, key: str, data: bytes, *, if_generation: str | None = None, durable: bool = True) -> ObjectInfo:
         """Stores an object whole or not at all.
+
+        Args:
+            key: Name relative to the root.
+            data: The content.
+            if_generation: Store only where the object has this generation (`ABSENT`: where there is none).
+            durable: Return only when a power cut cannot undo it. Without it a local disk takes small objects faster.
+
+        Returns:
+            Size, generation and the checksum of what is stored, as the store itself found it.
 
         Raises:
             PreconditionFailed: `if_generation` is given and is not the object's generation.
