@@ -2,18 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import os
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from imagemill.cron import cron_problem
+from imagemill.spec_checks import Contradiction, check_location, contradictions, refuse
 
 NAME_PATTERN = "^[a-z][a-z0-9_]{0,62}$"
 """A dataset's name: also TFDS's rule for builder names, and safe in object keys, DAG ids and job names."""
 
 SPLIT_PATTERN = "^[a-z][a-z0-9_]{0,31}$"
+SHA256_PATTERN = "^[0-9a-f]{64}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 SplitName = Annotated[str, Field(pattern=SPLIT_PATTERN)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _located(schemes: tuple[str, ...], place: str, info: ValidationInfo) -> str:
+    """Checks a location; a relative path starts at the validation context's `folder`, if there is one."""
+    check_location(place, schemes=schemes)
+    folder = (info.context or {}).get("folder")
+    if "://" in place or folder is None:
+        return place
+    try:
+        path = Path(place).expanduser()
+    except RuntimeError:  # `~nobody/…`
+        user = place.partition("/")[0]
+        refuse([Contradiction((), f"`{user}` is nobody's home folder here.", "Write the path in full.")])
+    # Lexically: `..` of a linked folder means what the author sees, not where the link leads.
+    return os.path.normpath(Path(folder) / path)
+
+
+Location = Annotated[str, AfterValidator(partial(_located, ("gs", "s3", "az", "file")))]
+"""A URI (`gs://bucket/prefix`, `file:///path`) or a path; from a spec file, relative paths start at its folder."""
+Download = Annotated[str, AfterValidator(partial(_located, ("gs", "s3", "az", "file", "https", "http")))]
+LocalFolder = Annotated[str, AfterValidator(partial(_located, ()))]
+
+
+def _schedule(expression: str) -> str:
+    if problem := cron_problem(expression):
+        refuse([Contradiction((), problem, 'Write for example "0 3 * * *" (3:00 every day) or "@daily", in quotes.')])
+    return expression
+
+
+def _address(address: str) -> str:
+    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", address):
+        refuse(
+            [Contradiction((), f"`{address}` is no e-mail address.", "Write one address per item: name@example.org.")]
+        )
+    return address
 
 
 class _Part(BaseModel):
@@ -24,28 +68,55 @@ class CifarSource(_Part):
     """A CIFAR-10 or CIFAR-100 archive in its published `.tar.gz` layout."""
 
     type: Literal["cifar"]
-    archive: str
-    """Local path, object-store URI or https URL of the archive."""
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    """Pinned checksum of the archive; required for an https URL."""
+    archive: Download
+    """Path, object-store URI or https URL of the archive; `#sha256=…` at the end of a URL pins its checksum."""
+    sha256: str | None = Field(None, pattern=SHA256_PATTERN)
+    """Expected checksum of the archive; required, here or in the URL, for an https URL."""
     variant: Literal["cifar10", "cifar100"] = "cifar10"
+    """Which of the two layouts the archive has."""
     label: Literal["fine", "coarse"] = "fine"
     """Which of CIFAR-100's two labels becomes the class."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _split_fragment(cls, data: Any) -> Any:
+        """Moves a URL's `#sha256=…` to `sha256`: an archive given in place of the URL so loses its checksum too."""
+        if not isinstance(data, dict) or not isinstance(archive := data.get("archive"), str):
+            return data
+        url, marker, checksum = archive.partition("#sha256=")
+        if not marker or "://" not in url:
+            return data
+        pinned = data.get("sha256")
+        if pinned not in (None, checksum):
+            problem = f"The URL pins the checksum {checksum}, and `sha256` says {pinned}."
+            refuse([Contradiction(("source", "sha256"), problem, "Keep one of them.")])
+        return {**data, "archive": url, "sha256": checksum}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.archive.startswith("http") and self.sha256 is None:
-            raise ValueError("an archive fetched by URL needs `sha256`; add its published checksum")
-        if self.label == "coarse" and self.variant == "cifar10":
-            raise ValueError("CIFAR-10 has no coarse labels; drop `label` or use `variant: cifar100`")
+        refuse(self._contradictions())
         return self
+
+    def _contradictions(self) -> Iterator[Contradiction]:
+        if self.archive.startswith(("https:", "http:")) and self.sha256 is None:
+            yield Contradiction(
+                ("source", "archive"),
+                "An archive fetched from the web needs a checksum, so that nobody can swap it.",
+                "Append its published one to the URL: `#sha256=…`.",
+            )
+        if self.label == "coarse" and self.variant == "cifar10":
+            yield Contradiction(
+                ("source", "label"),
+                "CIFAR-10 has no coarse labels.",
+                "Drop `label`, or use `variant: cifar100`.",
+            )
 
 
 class FolderSource(_Part):
     """A folder per class: `<root>/<label>/…/<image>`, or `<root>/<split>/<label>/…/<image>` with `layout: split`."""
 
     type: Literal["folder"]
-    root: str
+    root: LocalFolder
     """Local folder."""
     layout: Literal["label", "split"] = "label"
     """`label`: the first folder is the label; `split`: the first is the split, the second the label."""
@@ -59,9 +130,9 @@ class IndexSource(_Part):
     """A CSV of `{filename},{label}[,{split}[,{group}]]`, with or without a header."""
 
     type: Literal["index"]
-    index: str
+    index: Location
     """Path or URI of the CSV."""
-    images: str | None = None
+    images: Location | None = None
     """Folder or prefix the filenames are relative to; by default the CSV's own folder."""
 
 
@@ -74,6 +145,7 @@ class ShapesSource(_Part):
     test: int = Field(120, ge=10, le=1_000_000)
     """Images in the test split."""
     seed: int = 0
+    """What the drawing starts from; another seed draws other pictures."""
 
 
 Source = Annotated[CifarSource | FolderSource | IndexSource | ShapesSource, Field(discriminator="type")]
@@ -89,13 +161,22 @@ class Splits(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.names and not self.fractions:
-            raise ValueError("no split at all; give `fractions: {train: 1.0}` or `names: [train]`")
-        if self.fractions and abs(sum(self.fractions.values()) - 1) > 1e-9:
-            raise ValueError(f"fractions sum to {sum(self.fractions.values()):g}; make them sum to 1")
-        if len(set(self.names)) != len(self.names):
-            raise ValueError("`names` repeats a split; name each once")
+        refuse(self._contradictions())
         return self
+
+    def _contradictions(self) -> Iterator[Contradiction]:
+        if not self.names and not self.fractions:
+            yield Contradiction(
+                ("splits",), "There is no split at all.", "Give `fractions: {train: 1.0}` or `names: [train]`."
+            )
+        total = sum(self.fractions.values())
+        if self.fractions and abs(total - 1) > 1e-9:
+            yield Contradiction(("splits", "fractions"), f"The fractions sum to {total:g}.", "Make them sum to 1.")
+        for position, name in enumerate(self.names):
+            if name in self.names[:position]:
+                yield Contradiction(
+                    ("splits", "names", position), f"The split `{name}` is here twice.", "Name each once."
+                )
 
 
 class Labels(_Part):
@@ -108,11 +189,11 @@ class Labels(_Part):
 class Locations(_Part):
     """URIs (`gs://bucket/prefix`, `file:///path`) or paths; relative paths start at the spec's folder."""
 
-    staging: str
+    staging: Location
     """Prefix that mirrors the prepared tree."""
-    output: str
+    output: Location
     """Folder of the dataset: `CURRENT` and `versions/`."""
-    work: str = "${IMAGEMILL_HOME}/work"
+    work: LocalFolder = "${IMAGEMILL_HOME}/work"
     """Local folder for downloads and prepared trees; it may be emptied at any time between runs."""
 
 
@@ -135,12 +216,15 @@ class Conversion(_Part):
     runner_options: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict)
     """Beam pipeline options, passed on as they are."""
     shards: Shards = Shards()
-    formats: tuple[Literal["png", "jpeg", "gif", "bmp", "webp"], ...] = ("png", "jpeg")
-    """Image formats that may become records, recognised by content."""
+    formats: tuple[Literal["png", "jpeg", "gif", "bmp", "webp"], ...] = Field(("png", "jpeg"), min_length=1)
+    """Image formats that may become records, recognised by content. All but `webp` are read by TensorFlow's
+    `tf.io.decode_image`; `webp` needs `tf.io.decode_webp`, so a training job must be written for it."""
     verification: Literal["header", "decode"] = "header"
     """`header` reads structure and checksums, `decode` every pixel."""
     max_image_bytes: int = Field(64 << 20, gt=0)
+    """Larger files become rejects, before they are read."""
     max_image_pixels: int = Field(100_000_000, gt=0)
+    """Images of more pixels (width times height) become rejects, from their header."""
     compression: Literal["", "gzip"] = ""
     """TFRecord compression. Compressed shards cannot be read at random."""
 
@@ -170,26 +254,41 @@ class Retention(_Part):
 class Alerts(_Part):
     """Who hears of a failure that retries did not cure."""
 
-    email: tuple[str, ...] = ()
+    email: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
+    """Addresses that get a mail with the reason."""
     smtp_conn_id: str = "smtp_default"
+    """Airflow connection that sends the mail."""
 
 
 class DatasetSpec(_Part):
     """One dataset: where its images come from, what they become, and when that is good enough."""
 
     name: Name
-    """Also the file's name, and the DAG's: `refresh_<name>`."""
+    """Lower-case letters, digits and underscores. Also the file's name, and the DAG's: `refresh_<name>`."""
     description: str = ""
     """Markdown, shown in Airflow and in the report."""
     source: Source
+    """Where the labelled images come from."""
     splits: Splits = Splits(fractions={"train": 1.0})
+    """By default everything is `train`."""
     labels: Labels = Labels()
+    """By default whatever labels the source has."""
     locations: Locations
-    schedule: str | None = None
+    """Where things are kept."""
+    schedule: Annotated[str, AfterValidator(_schedule)] | None = None
     """Cron expression or Airflow preset (`@daily`); without one, runs are triggered by hand."""
     conversion: Conversion = Conversion()
+    """How the Beam job works."""
     validation: Validation = Validation()
+    """What is checked before training sees a version."""
     retention: Retention = Retention()
+    """How long old versions stay."""
     alerts: Alerts = Alerts()
+    """Who is told when a run fails."""
     approval: Literal["none", "required"] = "none"
     """`required` puts a person between validation and publishing."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        refuse(contradictions(self))
+        return self
