@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import hashlib
+import json
+from functools import cached_property
+from typing import Self
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imagemill.errors import CallerError, UnusableData
 from imagemill.manifest import FORMAT_VERSION
+from imagemill.spec import DatasetSpec
 
 PLAN = "plan.json"
 """First object of a version folder; a folder without a manifest is not a version yet."""
@@ -38,6 +45,25 @@ class ConversionSettings(BaseModel):
         (), description="splits that a row may name; the keys of `split_fractions` are allowed besides"
     )
 
+    @classmethod
+    def from_spec(cls, spec: DatasetSpec) -> Self:
+        """Returns the settings that a spec asks for."""
+        conversion = spec.conversion
+        return cls(
+            formats=conversion.formats,
+            verification=conversion.verification,
+            max_image_bytes=conversion.max_image_bytes,
+            max_image_pixels=conversion.max_image_pixels,
+            compression=conversion.compression,
+            split_fractions=dict(spec.splits.fractions),
+            split_names=spec.splits.names,
+        )
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Every split a row may be in; the position is the split's number inside a job."""
+        return tuple(dict.fromkeys((*self.split_fractions, *self.split_names)))
+
 
 class ConversionPlan(BaseModel):
     """What `plan_conversion` hands to the job, as `plan.json` in the version folder."""
@@ -46,14 +72,68 @@ class ConversionPlan(BaseModel):
 
     format_version: int = FORMAT_VERSION
     dataset: str
-    version: str
+    version: str = Field("", description="folder of the version; empty until `write_plan` names it")
     fingerprint: str
     content_digest: str = Field(description="sum of all row digests modulo 2**128, hexadecimal; the job proves it")
     index: str = Field(description="URI of the index CSV")
+    index_bytes: int = Field(ge=0)
     images: str = Field(description="URI of the images root")
     labels: tuple[str, ...] = Field(description="label names; the position is the id")
     labels_closed: bool = Field(True, description="a label outside `labels` is a reject")
     sample_below: int | None = Field(None, description="only rows whose key hash is below this are converted (limit)")
-    rows: int
-    splits: tuple[SplitPlan, ...]
+    rows: int = Field(ge=0, description="input rows, of the sample where there is one")
+    splits: tuple[SplitPlan, ...] = Field(description="splits that get shards, sorted by name")
     settings: ConversionSettings
+
+    @property
+    def image_bytes(self) -> int:
+        return sum(split.bytes for split in self.splits)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+def fingerprint_of(
+    *,
+    dataset: str,
+    content_digest: str,
+    labels: tuple[str, ...],
+    splits: tuple[SplitPlan, ...],
+    sample_below: int | None,
+    settings: ConversionSettings,
+) -> str:
+    """Returns the digest of everything that determines a version's bytes, hexadecimal."""
+    facts = {
+        "format": FORMAT_VERSION,
+        "dataset": dataset,
+        "content": content_digest,
+        "labels": labels,
+        "shards": [(split.name, split.shards) for split in splits],
+        "sample_below": sample_below,
+        "settings": settings.model_dump(mode="json"),
+        "split_order": list(settings.split_fractions),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def parse_plan(data: bytes, *, where: str) -> ConversionPlan:
+    """Reads a plan.
+
+    Args:
+        data: The object's bytes.
+        where: Its URI, for the message.
+
+    Raises:
+        CallerError: It was written by a newer imagemill.
+        UnusableData: It is not a plan.
+    """
+    try:
+        if _FormatProbe.model_validate_json(data).format_version > FORMAT_VERSION:
+            raise CallerError(f"{where}: written by a newer imagemill; upgrade imagemill where the job runs")
+        return ConversionPlan.model_validate_json(data)
+    except ValidationError as error:
+        raise UnusableData(f"{where}: not a readable plan ({error.error_count()} faults): {error}") from error
+
+
+class _FormatProbe(BaseModel):
+    format_version: int
