@@ -39,7 +39,12 @@ def encode_features(features: Mapping[str, FeatureValue]) -> bytes:
         TypeError: A list mixes types, or holds something else.
         OverflowError: An integer has more than 64 bits, or a float is beyond single precision.
     """
-    return _delimited(_FIRST, b"".join(_entry(name, _feature(features[name])) for name in sorted(features)))
+    return _delimited(_FIRST, b"".join(_entry(name, _feature(features[name])) for name in sorted(features, key=_place)))
+
+
+def _place(name: str) -> bytes:
+    """Sorts by UTF-8 bytes, and a name before the names it begins with, as upb (protobuf's core in Python) does."""
+    return name.encode() + b"\xff"
 
 
 def encode_image_example(

@@ -1,0 +1,118 @@
+"""TensorFlow is the oracle of the codec and the framing. In one file: its import takes most of the time."""
+
+import io
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagemill.images import ImageFacts
+from imagemill.records.example import decode_features, encode_features, encode_image_example
+from imagemill.records.tfrecord import frame, read_records
+
+tf = pytest.importorskip("tensorflow")
+
+values = st.one_of(
+    st.lists(st.binary(max_size=200), max_size=4),
+    st.lists(st.integers(-(1 << 63), (1 << 63) - 1), max_size=5),
+    st.lists(st.floats(width=32, allow_nan=False), max_size=5),
+)
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+def oracle(features):
+    def feature(value):
+        if not value:
+            return tf.train.Feature()
+        if isinstance(value[0], bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=value))
+        if isinstance(value[0], int):
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+        return tf.train.Feature(float_list=tf.train.FloatList(value=value))
+
+    features = {name: feature(value) for name, value in features.items()}
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+def as_dict(example):
+    features = {}
+    for name, feature in example.features.feature.items():
+        kind = feature.WhichOneof("kind")
+        features[name] = list(getattr(feature, kind).value) if kind else []
+    return features
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(names, values, max_size=8))
+def test_encodes_the_bytes_of_tensorflow(features):
+    assert encode_features(features) == oracle(features).SerializeToString(deterministic=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(names, values, max_size=8))
+def test_decodes_what_tensorflow_wrote(features):
+    assert decode_features(oracle(features).SerializeToString()) == features
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(names, values, max_size=8))
+def test_tensorflow_decodes_what_we_wrote(features):
+    assert as_dict(tf.train.Example.FromString(encode_features(features))) == features
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    data=st.binary(max_size=70_000),
+    filename=st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
+    label=st.integers(0, 1 << 40),
+    label_text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    facts=st.builds(
+        ImageFacts,
+        format=st.sampled_from(["png", "jpeg"]),
+        height=st.integers(1, 1 << 31),
+        width=st.integers(1, 1 << 31),
+        channels=st.integers(1, 4),
+    ),
+)
+def test_an_image_example_has_the_bytes_of_tensorflow(data, filename, label, label_text, facts):
+    digest = "0123456789abcdef" * 4
+    assert encode_image_example(
+        data, facts, filename=filename, sha256=digest, label=label, label_text=label_text
+    ) == oracle(
+        {
+            "image/encoded": [data],
+            "image/format": [facts.format.encode()],
+            "image/height": [facts.height],
+            "image/width": [facts.width],
+            "image/channels": [facts.channels],
+            "image/filename": [filename.encode()],
+            "image/key/sha256": [digest.encode()],
+            "image/class/label": [label],
+            "image/class/text": [label_text.encode()],
+        }
+    ).SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 2_097_152])
+def test_every_length_of_varint(size):
+    features = {"a": [os.urandom(size)]}
+    assert encode_features(features) == oracle(features).SerializeToString(deterministic=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(payloads=st.lists(st.binary(max_size=5000), max_size=6))
+def test_tensorflow_reads_our_frames(payloads, tmp_path_factory):
+    path = tmp_path_factory.mktemp("frames") / "f.tfrecord"
+    path.write_bytes(b"".join(map(frame, payloads)))
+    assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == payloads
+
+
+def test_we_read_what_tensorflow_wrote(tmp_path):
+    payloads = [b"", b"a", os.urandom(3 << 20)]
+    path = tmp_path / "f.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for payload in payloads:
+            writer.write(payload)
+    assert path.read_bytes() == b"".join(map(frame, payloads))
+    assert list(read_records(io.BytesIO(path.read_bytes()))) == [(0, b""), (16, b"a"), (33, payloads[2])]
