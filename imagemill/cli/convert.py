@@ -1,0 +1,112 @@
+"""`imagemill convert`: plan a version and run the Beam job, without Airflow."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+
+import click
+from pydantic import ValidationError
+
+from imagemill.cli.launch import run
+from imagemill.cli.output import json_option, show
+from imagemill.errors import CallerError
+from imagemill.spec import DatasetSpec
+from imagemill.spec_file import find_spec
+from imagemill.steps import Inputs, Planned
+from imagemill.storage.uri import normalise, split
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--index", metavar="URI", help="CSV of {filename},{label}, instead of a dataset's NAME.")
+@click.option("--images", metavar="URI", help="What the filenames are relative to; by default the CSV's folder.")
+@click.option("--output", metavar="URI", help="Folder of the dataset, with --index.")
+@click.option("--dataset", default="dataset", show_default=True, metavar="NAME", help="What to call it, with --index.")
+@click.option("--split", "fractions", multiple=True, metavar="NAME=SHARE", help="Split and its share, with --index.")
+@click.option("--runner", metavar="NAME", help="local, prism, flink, portable or dataflow; by default the spec's.")
+@click.option(
+    "--option", "extra", multiple=True, metavar="NAME=VALUE", help="A Beam pipeline option; repeat as needed."
+)
+@click.option("--shards", type=click.IntRange(min=1), metavar="N", help="Shards in each split.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="ROWS", help="Convert only this many rows.")
+@click.option("--force", is_flag=True, help="Convert even when nothing changed.")
+@json_option
+def convert(
+    name: str | None,
+    *,
+    index: str | None,
+    images: str | None,
+    output: str | None,
+    dataset: str,
+    fractions: tuple[str, ...],
+    runner: str | None,
+    extra: tuple[str, ...],
+    shards: int | None,
+    limit: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Convert staged images to a candidate version, by NAME or from --index, --images and --output.
+
+    The candidate is not published: look at it with `verify`, then `publish` it.
+    """
+    from imagemill import steps
+
+    if name is None:
+        spec, source = _without_spec(index=index, images=images, output=output, dataset=dataset, fractions=fractions)
+    elif index or images or output or fractions:
+        raise CallerError("give a dataset's NAME, or --index with --output; not both")
+    else:
+        spec = find_spec(name)
+        source = steps.inputs(spec)
+    splits = (*spec.splits.names, *spec.splits.fractions)
+    planned = steps.plan_conversion(
+        spec,
+        now=datetime.now(UTC),
+        source=source,
+        force=force,
+        limit=limit,
+        shards=dict.fromkeys(splits, shards) if shards else None,
+    )
+    if planned.action == "convert" and not planned.converted:
+        status = run(_command(spec, planned, runner=runner or spec.conversion.runner, extra=extra))
+        if status:
+            # The job has said why on stderr, and its exit code is the family's.
+            sys.exit(status)
+    show(planned.model_dump(mode="json"), as_json=as_json, text=f"{planned.version_uri}\n{planned.reason}")
+
+
+def _without_spec(
+    *, index: str | None, images: str | None, output: str | None, dataset: str, fractions: tuple[str, ...]
+) -> tuple[DatasetSpec, Inputs]:
+    if index is None or output is None:
+        raise CallerError("say what to convert: a dataset's NAME, or --index URI with --output URI")
+    source = Inputs(index=normalise(index), images=normalise(images) if images else split(index)[0])
+    shares = dict(pair.partition("=")[::2] for pair in fractions) or {"train": "1"}
+    described = {
+        "name": dataset,
+        "source": {"type": "index", "index": source.index, "images": source.images},
+        "splits": {"fractions": shares},
+        "locations": {"staging": source.images, "output": normalise(output)},
+    }
+    try:
+        return DatasetSpec.model_validate(described), source
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']} (got {one['input']!r})" for one in error.errors()]
+        raise CallerError("\n".join(faults)) from error
+
+
+def _command(spec: DatasetSpec, planned: Planned, *, runner: str, extra: tuple[str, ...]) -> list[str]:
+    from imagemill.plan import PLAN
+    from imagemill.runners import as_arguments, beam_runner, pipeline_options
+
+    given = dict(option.partition("=")[::2] for option in extra)
+    base = spec.conversion.runner_options if runner == spec.conversion.runner else {}
+    options = pipeline_options(runner, {**base, **given})
+    return [
+        *(sys.executable, "-m", "beam_jobs.convert_images"),
+        f"--plan={planned.version_uri}/{PLAN}",
+        f"--runner={beam_runner(runner)}",
+        *as_arguments(options),
+    ]

@@ -1,0 +1,122 @@
+"""`imagemill prepare|sync|verify|inspect`: one step each, on what is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imagemill.cli.output import json_option, progress, show, size
+from imagemill.errors import CallerError
+
+if TYPE_CHECKING:
+    from imagemill.quality.report import CheckResult, Report
+
+
+@click.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the tree; by default the refresh's own.")
+@json_option
+def prepare(name: str, *, out: Path | None, as_json: bool) -> None:
+    """Write the dataset's prepared tree: images/ and index.csv, the same bytes every time."""
+    from imagemill import steps
+    from imagemill.spec_file import find_spec
+
+    spec = find_spec(name)
+    summary = steps.prepare_images(spec, tree=out, progress=progress(as_json=as_json))
+    if summary is None:
+        raise CallerError(f"{name}: its index and images are in a bucket already; there is nothing to prepare")
+    skipped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(summary.skipped.items()))
+    show(
+        summary.model_dump(mode="json"),
+        as_json=as_json,
+        text=f"{out or steps.tree_folder(spec)}: {summary.rows:,} rows" + (f" (skipped: {skipped})" if skipped else ""),
+    )
+
+
+@click.command()
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.option("--delete", is_flag=True, help="Remove from DST what SRC does not have.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these names alone, on both sides.")
+@json_option
+def sync(
+    source: str, destination: str, *, delete: bool, dry_run: bool, exclude: tuple[str, ...], as_json: bool
+) -> None:
+    """Make DST hold what SRC holds: what differs in size or checksum is copied, in parallel.
+
+    Interrupted, it goes on where it was by being run again.
+    """
+    from imagemill.storage import open_store
+    from imagemill.storage import sync as syncing
+
+    stores = open_store(source), open_store(destination)
+    if dry_run and not as_json:
+        for action in syncing.plan(*stores, delete=delete, exclude=exclude):
+            click.echo(str(action))
+    summary = syncing.sync(*stores, delete=delete, dry_run=dry_run, exclude=exclude, progress=progress(as_json=as_json))
+    show(
+        summary.model_dump(mode="json"),
+        as_json=as_json,
+        text=f"{'would copy' if dry_run else 'copied'} {summary.copied:,} ({size(summary.copied_bytes)}), "
+        f"deleted {summary.deleted:,}, unchanged {summary.unchanged:,}",
+    )
+
+
+@click.command()
+@click.argument("version_uri", metavar="VERSION_URI")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Records to decode and compare.")
+@click.option("--against", metavar="IMAGES_URI", help="Staged images to compare the sample with, byte for byte.")
+@click.option("--full", is_flag=True, help="Verify every record's checksum, however large the version is.")
+@json_option
+def verify(version_uri: str, *, sample: int | None, against: str | None, full: bool, as_json: bool) -> None:
+    """Check a version as the gate does, without publishing or writing anything. Exits with 1 if a check fails."""
+    from imagemill.quality.validate import validate_version
+    from imagemill.spec import Validation
+
+    settings = {"max_rejected": 1.0, **({"sample": sample} if sample else {})}
+    report = validate_version(
+        version_uri,
+        settings=Validation.model_validate(settings | ({"full_scan_bytes": 1 << 62} if full else {})),
+        images_uri=against,
+        progress=progress(as_json=as_json),
+    )
+    show(report.model_dump(mode="json"), as_json=as_json, text=_describe(report))
+    if not report.passed:
+        raise click.exceptions.Exit(1)
+
+
+def _describe(report: Report) -> str:
+    return "\n".join(
+        [
+            *(_describe_check(check) for check in report.checks),
+            f"{report.version}: {report.verdict} ({len(report.failures)} failed)",
+        ]
+    )
+
+
+def _describe_check(check: CheckResult) -> str:
+    text = f"{check.verdict:<8} {check.name}: {check.observed}"
+    if check.blocks or check.advice:
+        text += f"\n         expected {check.expected}. {check.advice}"
+    return "\n".join([text, *(f"         at {place}" for place in check.places)])
+
+
+@click.command()
+@click.argument("shard_uri", metavar="SHARD_URI")
+@click.option("-n", "count", type=click.IntRange(min=1), default=5, show_default=True, help="Records to print.")
+@click.option("--key", help="Only the record of this filename.")
+@click.option("--save-images", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Save them too.")
+@json_option
+def inspect(shard_uri: str, *, count: int, key: str | None, save_images: Path | None, as_json: bool) -> None:
+    """Print the records of one TFRecord shard."""
+    from imagemill.records.inspect import inspect_shard
+
+    records = list(inspect_shard(shard_uri, count=count, key=key, save_images=save_images))
+    show(
+        {"records": [record.as_dict() for record in records]},
+        as_json=as_json,
+        text="\n".join(str(record) for record in records),
+    )
