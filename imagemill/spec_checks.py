@@ -50,14 +50,15 @@ def refuse(contradictions: Iterable[Contradiction]) -> None:
         raise ContradictionError(found)
 
 
-def contradictions(spec: DatasetSpec, *, sections: Iterable[str] | None = None) -> Iterator[Contradiction]:
+def contradictions(spec: DatasetSpec, *, sound: Iterable[str] | None = None) -> Iterator[Contradiction]:
     """Yields what contradicts what.
 
     Args:
-        spec: The spec; only `sections` of it need to be there.
-        sections: Sections that are valid in themselves; by default all. A check runs if all it reads is among them.
+        spec: The spec; only what is `sound` need be there.
+        sound: What is valid in itself, such as `labels` or `conversion.runner`; by default all. A check runs if
+            everything that it reads is among it.
     """
-    given = None if sections is None else set(sections)
+    given = None if sound is None else set(sound)
     for needs, check in _CHECKS:
         if given is None or needs <= given:
             yield from check(spec)
@@ -203,12 +204,12 @@ def _cloud_places(spec: DatasetSpec) -> Iterator[Contradiction]:
 _Check = Callable[["DatasetSpec"], Iterator[Contradiction]]
 _CHECKS: tuple[tuple[set[str], _Check], ...] = (
     ({"source", "splits"}, _splits_of_the_source),
-    ({"splits", "conversion"}, _fixed_counts),
+    ({"splits", "conversion.shards"}, _fixed_counts),
     ({"labels"}, _label_names),
     ({"locations"}, _places),
     ({"source", "locations"}, _source_apart),
-    ({"conversion"}, _runner_needs),
-    ({"conversion", "locations"}, _cloud_places),
+    ({"conversion.runner", "conversion.runner_options"}, _runner_needs),
+    ({"conversion.runner", "locations"}, _cloud_places),
 )
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://.")
@@ -231,7 +232,8 @@ def check_location(place: str, *, schemes: tuple[str, ...] = _STORES) -> None:
         refuse([Contradiction((), "This location is empty.", f"Give {fits}.")])
     if uri := _URI.match(place):
         if uri.group(1) not in schemes:
-            refuse([Contradiction((), f"`{place}` cannot be used here.", f"Give {fits}.")])
+            wanted = "" if schemes else ", and only a local folder can be used"
+            refuse([Contradiction((), f"`{place}` cannot be used here{wanted}.", f"Give {fits}.")])
     elif typo := _SLASH_TYPO.match(place):
         refuse(
             [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,18 +72,21 @@ def contradiction_fault(path: Path, document: Document, found: Contradiction, at
     return _fault(path, document, found.key or at, found.problem, found.fix)
 
 
-def model_faults(path: Path, document: Document, errors: Iterable[ErrorDetails]) -> Iterator[Fault]:
-    """Translates pydantic's errors; those about values that have a fault already are left out."""
-    broken = {fault.path for fault in document.faults}
+def model_faults(
+    path: Path, document: Document, errors: Iterable[ErrorDetails], *, inside: KeyPath = ()
+) -> Iterator[Fault]:
+    """Translates pydantic's errors about the part at `inside`; values that have a fault already are left out."""
     told: set[KeyPath] = set()
-    located = [(_path_of(error), error) for error in errors]
+    located = [(path_of(error, inside=inside), error) for error in errors]
     for at, error in located:
         if error["type"] == "too_short" and any(other[: len(at)] == at for other, _ in located if other != at):
             continue  # pydantic counts only the good items, and says so beside the bad ones
         cause = error.get("ctx", {}).get("error")
         if isinstance(cause, ContradictionError):
+            if at and any(known[: len(at)] == at for known in document.broken):
+                continue  # it may only seem one, since a broken value stands as None
             yield from (contradiction_fault(path, document, each, at) for each in cause.contradictions)
-        elif at not in told and not any(at[: len(known)] == known for known in broken if known):
+        elif at not in told and not any(at[: len(known)] == known for known in document.broken):
             told.add(at)
             yield _fault(path, document, at, *_advice(error, at, document))
 
@@ -103,7 +105,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def _fault(path: Path, document: Document, at: KeyPath, problem: str, fix: str) -> Fault:
     text = document.texts.get(at, "")
-    return Fault(path, *_place(document, at), dotted(at), reprlib.repr(text) if text else "", problem, fix)
+    return Fault(path, *_place(document, at), dotted(at), _short(text), problem, fix)
 
 
 def _place(document: Document, at: KeyPath) -> Place:
@@ -114,9 +116,9 @@ def _place(document: Document, at: KeyPath) -> Place:
     return Place(1, 1)
 
 
-def _path_of(error: ErrorDetails) -> KeyPath:
+def path_of(error: ErrorDetails, *, inside: KeyPath = ()) -> KeyPath:
     """Returns where in the file pydantic's location is, without the names of union members and of key checks."""
-    at = error["loc"]
+    at = (*inside, *error["loc"])
     if at[:1] == ("source",):
         # After the discriminated union comes the kind of source, which is no key.
         at = ("source", *at[2:]) if len(at) > 1 else at
@@ -134,15 +136,16 @@ def _advice(error: ErrorDetails, at: KeyPath, document: Document) -> tuple[str, 
         return _ADVICE[kind](error, at, document)
     if kind in _LIMITS:
         value = _shown(error, at, document)
-        return f"{value} is out of range.", f"It must be {_LIMITS[kind].format(**error['ctx'])}."
+        share = " Shares run from 0 to 1: five per cent is 0.05." if error["ctx"].get("le") == 1 else ""
+        return f"{value} is out of range.", f"It must be {_LIMITS[kind].format(**error['ctx'])}.{share}"
     return _wrong_type(error, at, document)
 
 
 _LIMITS = {
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
 }
 
 
@@ -195,7 +198,7 @@ def _pattern(error: ErrorDetails, at: KeyPath, document: Document) -> tuple[str,
     longest = 63 if at == ("name",) else 32
     made = re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_0123456789")[:longest]
     fix = f"Use lower-case letters, digits and underscores, a letter first, at most {longest}"
-    return f"`{reprlib.repr(value)[1:-1]}` cannot be a name.", f"{fix}: `{made}`." if made else f"{fix}."
+    return f"{_shown(error, at, document)} cannot be a name.", f"{fix}: `{made}`." if made else f"{fix}."
 
 
 def _wrong_type(error: ErrorDetails, at: KeyPath, document: Document) -> tuple[str, str]:
@@ -211,9 +214,9 @@ def _wrong_type(error: ErrorDetails, at: KeyPath, document: Document) -> tuple[s
         "tuple_type",
     ):
         return "Nothing stands under this key.", "Fill it in, or drop the key to have its defaults."
-    if error["type"] == "string_type" and isinstance(value, bool | int | float):
-        text = document.texts.get(at, str(value))
-        kind = "a boolean" if isinstance(value, bool) else "a number"
+    text = document.texts.get(at, "")
+    if error["type"] == "string_type" and text and (value is None or isinstance(value, bool | int | float)):
+        kind = "nothing" if value is None else "a boolean" if isinstance(value, bool) else "a number"
         return f"YAML reads `{text}` as {kind}, and {wanted} is wanted here.", f'Quote it: "{text}".'
     if isinstance(value, str) and error["type"] in ("int_type", "float_type") and re.fullmatch(r"-?[\d_.]+", value):
         return f'"{value}" is in quotes, and {wanted} is wanted here.', f"Drop the quotes: `{value}`."
@@ -245,7 +248,12 @@ def _shown(error: ErrorDetails, at: KeyPath, document: Document) -> str:
     if value is None:
         return "An empty value"
     text = document.texts.get(at, str(value))
-    return f"`{text if len(text) <= 60 else text[:57] + '…'}`"
+    shown = f"`{_short(text)}`"
+    return f"{shown} (here `{_short(str(value))}`)" if "${" in text else shown
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def _too_few(error: ErrorDetails, at: KeyPath, document: Document) -> tuple[str, str]:

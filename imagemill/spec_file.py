@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from imagemill.errors import CallerError
 from imagemill.home import HOME_VARIABLE, home, specs_dir
-from imagemill.spec import DatasetSpec
+from imagemill.spec import NAME_PATTERN, DatasetSpec
 from imagemill.spec_checks import contradictions
-from imagemill.spec_faults import Fault, SpecError, contradiction_fault, did_you_mean, model_faults, text_faults
-from imagemill.spec_schema import json_schema
-from imagemill.spec_yaml import Document, KeyPath, read_document
+from imagemill.spec_faults import (
+    Fault,
+    SpecError,
+    contradiction_fault,
+    did_you_mean,
+    model_faults,
+    path_of,
+    text_faults,
+)
+from imagemill.spec_schema import DEFAULT_PLACES, json_schema
+from imagemill.spec_yaml import Document, read_document
 
 __all__ = ["BrokenSpec", "Fault", "LoadedSpec", "SpecError", "find_spec", "json_schema", "load_all", "load_spec"]
 
@@ -170,56 +180,58 @@ class _Reading:
     def _fill_locations(self, value: dict[str, Any]) -> None:
         locations = value.setdefault("locations", {})
         if isinstance(locations, dict):
-            name = self._path.stem
-            locations.setdefault("staging", f"{self._home}/staging/{name}")
-            locations.setdefault("output", f"{self._home}/datasets/{name}")
-            locations.setdefault("work", f"{self._home}/work")
+            for key, pattern in DEFAULT_PLACES.items():
+                place = pattern.replace("${IMAGEMILL_HOME}", self._home).replace("<name>", self._path.stem)
+                locations.setdefault(key, place)
 
     def _name_faults(self, value: dict[str, Any]) -> Iterator[Fault]:
         name = value.get("name")
-        if isinstance(name, str) and name != self._path.stem:
+        stem = self._path.stem
+        if isinstance(name, str) and name != stem and re.fullmatch(NAME_PATTERN, name):
             place = self._document.keys[("name",)]
             problem = f"The name is `{name}`, and the file is called {self._path.name}."
-            fix = f"Rename the file to {name}.yaml, or write `name: {self._path.stem}`."
+            fix = f"Rename the file to {name}.yaml" + (
+                f", or write `name: {stem}`." if re.fullmatch(NAME_PATTERN, stem) else "."
+            )
             yield Fault(self._path, *place, "name", name, problem, fix)
 
     def _explain(self, value: dict[str, Any], errors: list[ErrorDetails]) -> Iterator[Fault]:
         yield from model_faults(self._path, self._document, errors)
         if all(error["loc"] == () for error in errors):
-            return
-        # pydantic stops before the spec's own checks where a section has faults; run those that do not read it.
-        valid: dict[str, Any] = {}
-        broken = {fault.path[0] for fault in self._document.faults if fault.path}
-        unknown = {tuple(error["loc"]) for error in errors if error["type"] == "extra_forbidden"}
+            return  # only what the spec's own checks found
+        # Where a section has faults, pydantic never comes to those checks; run all that read sound values only.
+        unknown = {path_of(error) for error in errors if error["type"] == "extra_forbidden"}
+        bad = {path_of(error) for error in errors} | self._document.broken
+        partial: dict[str, Any] = {}
+        sound: set[str] = set()
         for name, field in DatasetSpec.model_fields.items():
-            if name in broken:
-                continue
-            if name not in value:
-                if not field.is_required():
-                    valid[name] = field.get_default()
-                continue
-            section = _without(value[name], {loc[1:] for loc in unknown if loc[0] == name and len(loc) > 1}, name)
-            adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+            keys = {path[1] for path in bad if path[:1] == (name,) and len(path) > 1}
+            whole = all((name, key) in unknown for key in keys)
             try:
-                valid[name] = adapter.validate_json(json.dumps(section), strict=True, context=self._context)
+                partial[name] = self._section(name, field, value, without=keys)
             except ValidationError as error:
-                again = [{**each, "loc": (name, *each["loc"])} for each in error.errors()]
-                yield from model_faults(self._path, self._document, again)  # type: ignore[arg-type]
-        partial = DatasetSpec.model_construct(**valid)
-        for found in contradictions(partial, sections=valid):
+                if whole:  # what its unknown keys hid from pydantic
+                    yield from model_faults(self._path, self._document, error.errors(), inside=(name,))
+                continue
+            sound |= {name} if whole else set()
+            sound |= {f"{name}.{key}" for key in _fields(partial[name]) if key not in keys}
+        for found in contradictions(DatasetSpec.model_construct(**partial), sound=sound):
             yield contradiction_fault(self._path, self._document, found)
 
+    def _section(self, name: str, field: FieldInfo, value: dict[str, Any], without: set[str | int]) -> Any:
+        """Validates one section without some of its keys.
 
-def _without(section: Any, unknown: set[KeyPath], name: str) -> Any:
-    """Returns a section without its unknown keys, which spoil nothing else in it."""
-    if not isinstance(section, dict):
-        return section
-    # Between `source` and its keys pydantic puts the kind of source.
-    paths = {path[1:] if name == "source" else path for path in unknown}
-    dropped = {path[0] for path in paths if len(path) == 1}
-    inner = {path[0] for path in paths if len(path) > 1}
-    return {
-        key: _without(value, {path[1:] for path in paths if path[0] == key}, "") if key in inner else value
-        for key, value in section.items()
-        if key not in dropped
-    }
+        Raises:
+            ValidationError: It cannot be used.
+        """
+        section = value.get(name) if name in value or field.is_required() else field.get_default()
+        if isinstance(section, BaseModel):
+            return section
+        if isinstance(section, dict):
+            section = {key: each for key, each in section.items() if key not in without}
+        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+        return adapter.validate_json(json.dumps(section), strict=True, context=self._context)
+
+
+def _fields(section: Any) -> Iterable[str]:
+    return type(section).model_fields if isinstance(section, BaseModel) else ()

@@ -1,4 +1,4 @@
-"""The JSON Schema of a spec file, for editors, and the reference page in docs/spec.md, both made from the models."""
+"""The JSON Schema of a spec file, for editors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from imagemill.spec import DatasetSpec
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 _UNTYPED_TEXT = {"enum", "pattern"}
+
+
+DEFAULT_PLACES = {
+    "staging": "${IMAGEMILL_HOME}/staging/<name>",
+    "output": "${IMAGEMILL_HOME}/datasets/<name>",
+    "work": "${IMAGEMILL_HOME}/work",
+}
+"""Where things are kept unless the file says otherwise."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -23,17 +31,10 @@ def json_schema() -> dict[str, Any]:
         }
     locations = definitions["Locations"]
     locations.pop("required", None)
-    for name, place in _DEFAULT_PLACES.items():
+    for name, place in DEFAULT_PLACES.items():
         locations["properties"][name]["default"] = place
     schema["required"] = [name for name in schema["required"] if name != "locations"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-_DEFAULT_PLACES = {
-    "staging": "${IMAGEMILL_HOME}/staging/<name>",
-    "output": "${IMAGEMILL_HOME}/datasets/<name>",
-    "work": "${IMAGEMILL_HOME}/work",
-}
 
 
 def _or_variable(schema: dict[str, Any]) -> dict[str, Any]:

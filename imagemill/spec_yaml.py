@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import reprlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -53,6 +53,7 @@ class Document:
         values: Where each value stands.
         texts: Each scalar as it is written in the file.
         faults: What was wrong with the text.
+        broken: Values that have a fault of their own.
     """
 
     value: Any = None
@@ -60,6 +61,7 @@ class Document:
     values: dict[KeyPath, Place] = field(default_factory=dict)
     texts: dict[KeyPath, str] = field(default_factory=dict)
     faults: list[YamlFault] = field(default_factory=list)
+    broken: set[KeyPath] = field(default_factory=set)
 
 
 def read_document(text: str, variables: Mapping[str, str]) -> Document:
@@ -119,7 +121,7 @@ class _Builder:
         self._document.values[path] = _place(node)
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
         if kind not in _CORE and node.tag not in _NOT_RESOLVED and kind != "merge":
-            return self._fault(node, path, f"The tag `{node.tag}` means nothing in a spec.", "Drop the tag.")
+            return self._unreadable(node, path, f"The tag `{node.tag}` means nothing in a spec.", "Drop the tag.")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -132,7 +134,12 @@ class _Builder:
 
     def _fault(self, node: yaml.Node, path: KeyPath, problem: str, fix: str) -> None:
         text = node.value if isinstance(node, yaml.ScalarNode) else ""
-        self._document.faults.append(YamlFault(_place(node), path, reprlib.repr(text), problem, fix))
+        self._document.faults.append(YamlFault(_place(node), path, text[:60], problem, fix))
+
+    def _unreadable(self, node: yaml.Node, path: KeyPath, problem: str, fix: str) -> None:
+        """Notes a fault of a value, which is None from here on."""
+        self._document.broken.add(path)
+        self._fault(node, path, problem, fix)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -183,7 +190,7 @@ class _Builder:
         try:
             text, whole = expand(node.value, self._variables)
         except VariableError as error:
-            return self._fault(node, path, error.problem, error.fix)
+            return self._unreadable(node, path, error.problem, error.fix)
         plain = not node.style  # "" from libyaml
         tag = node.tag
         if whole and plain:
@@ -193,14 +200,20 @@ class _Builder:
         try:
             value = self._loader.construct_object(yaml.ScalarNode(tag, text))
         except (ValueError, KeyError, IndexError):  # `!!int x`, `!!bool x`, `!!int ""`, or a number of 5,000 digits
-            return self._fault(
-                node, path, f"`{reprlib.repr(text)}` does not fit its YAML type.", "Quote it, or drop the tag."
+            return self._unreadable(
+                node, path, f"`{text[:60]}` does not fit its YAML type.", "Quote it, or drop the tag."
+            )
+        if isinstance(value, int | float) and _MISREAD.fullmatch(text):
+            problem = f"YAML reads `{text}` as the number {value}: a leading 0 means base 8, a colon base 60."
+            return self._unreadable(
+                node, path, problem, f'Write {value} if you mean that, or quote the text: "{text}".'
             )
         if isinstance(value, int) and abs(value) >= _MAX_NUMBER:
-            return self._fault(node, path, f"{node.value[:30]} is too large a number.", "Write a smaller one.")
+            return self._unreadable(node, path, f"{node.value[:30]} is too large a number.", "Write a smaller one.")
         return value
 
 
+_MISREAD = re.compile(r"[-+]?0[0-9_]+|[^:]+:.*")
 _KINDS = {"bool": "a boolean", "int": "a number", "float": "a number", "null": "nothing"}
 
 
