@@ -44,3 +44,10 @@ def unpack_rows(packed: bytes) -> Iterable[PlacedRow]:
     texts = str(memoryview(packed)[position:], "utf-8").split("\n")
     columns = (texts[number * count : (number + 1) * count] for number in range(4))
     return map(PlacedRow, numbers[0], *columns, numbers[1], numbers[2])
+
+
+def first_hash(packed: bytes) -> int:
+    """Returns the key hash of the first row."""
+    column: array[int] = array("Q")
+    column.frombytes(memoryview(packed)[_COUNT.size : _COUNT.size + column.itemsize])
+    return column[0]

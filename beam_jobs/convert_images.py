@@ -1,0 +1,131 @@
+"""Converts planned images to TFRecord: `python -m beam_jobs.convert_images --plan URI [--runner NAME] [Beam options]`.
+
+Logs go to stderr, nothing to stdout. On Dataflow nobody waits for this process: all that matters happens in the job.
+Exit codes are those of `imagemill`; the last line on stderr says, in JSON, what went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineRunner, PipelineState, create_runner
+
+from beam_jobs.failures import find_failure
+from beam_jobs.transforms import ConvertImages
+from imagemill.errors import CallerError, TemporaryFault, UnusableData
+from imagemill.plan import parse_plan
+from imagemill.storage import open_store, split
+
+DEFAULT_RUNNER = "FnApiRunner"
+"""Beam's in-process runner by name: `DirectRunner` would try to download Prism first."""
+
+FAILURE = "imagemill-failure: "
+"""Begins the line that tells a caller what went wrong."""
+
+_FAMILIES = (CallerError, TemporaryFault, UnusableData)
+_PORTABLE = ("PortableRunner", "FlinkRunner", "PrismRunner", "SparkRunner")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The command line.
+
+    Attributes:
+        plan: URI of `plan.json`; the version goes into its folder.
+        runner: Name of Beam's runner.
+        block_bytes: Bytes of index that one worker reads at once.
+        beam: What is left for Beam.
+    """
+
+    plan: str
+    runner: str
+    block_bytes: int
+    beam: list[str]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the job and returns the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    try:
+        run(parse_arguments(argv))
+    except Exception as error:
+        failure = find_failure(error)
+        if failure is None:
+            _report("Bug", f"{type(error).__name__}: {error}")
+            raise
+        family = next(family.__name__ for family in _FAMILIES if isinstance(failure, family))
+        _report(family, str(failure))
+        return failure.exit_code
+    return 0
+
+
+def parse_arguments(argv: Sequence[str] | None) -> Arguments:
+    """Reads the command line.
+
+    Raises:
+        CallerError: An argument is missing, or an option is one that neither this job nor Beam knows.
+    """
+    parser = _Parser(prog="python -m beam_jobs.convert_images", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--plan", required=True, help="URI of plan.json")
+    parser.add_argument("--runner", default=DEFAULT_RUNNER, help="Beam runner (default: %(default)s)")
+    parser.add_argument("--index_block_bytes", type=int, default=4 << 20, help="bytes of index read at once")
+    known, rest = parser.parse_known_args(argv)
+    if known.runner not in _PORTABLE:  # a job server knows options that nobody here does
+        _check_beam_options(rest)
+    return Arguments(known.plan, known.runner, known.index_block_bytes, rest)
+
+
+def run(arguments: Arguments) -> None:
+    """Builds the pipeline and runs it; waits for its end except on Dataflow, which goes on alone."""
+    folder, name = split(arguments.plan)
+    plan = parse_plan(open_store(folder).read(name), where=arguments.plan)
+    runner = _runner(arguments.runner)
+    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*arguments.beam, f"--runner={arguments.runner}"]))
+    _ = pipeline | "Convert" >> ConvertImages(plan, folder, arguments.block_bytes)
+    _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, arguments.runner)
+    result = pipeline.run()
+    if arguments.runner == "DataflowRunner":
+        return
+    state = result.wait_until_finish()
+    if state != PipelineState.DONE:
+        raise TemporaryFault(f"the job ended {state} on {arguments.runner}; its log says why")
+
+
+def _runner(name: str) -> PipelineRunner:
+    try:
+        return create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise CallerError(f"Beam has no runner {name!r} here ({error})") from error
+
+
+def _check_beam_options(arguments: Sequence[str]) -> None:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(arguments))
+    if unknown:
+        raise CallerError(
+            f"unknown option {unknown[0]!r}; Beam's options and --plan, --runner, --index_block_bytes are known"
+        )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CallerError(message)
+
+
+def _report(family: str, message: str) -> None:
+    print(FAILURE + json.dumps({"family": family, "message": message}), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""From what a runner raises back to the error that stopped the job: exceptions cross Beam wrapped, or as text."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+
+from imagemill.errors import ImagemillError, TemporaryFault
+
+# The last line of a formatted traceback; Beam adds in which stage it happened.
+_RAISED = re.compile(
+    r"^(?:RuntimeError: )?(imagemill(?:\.\w+)+)\.([A-Z]\w*): (.*?)(?: \[while running .*)?$", re.MULTILINE
+)
+
+
+def find_failure(error: BaseException) -> ImagemillError | None:
+    """Returns the imagemill error behind an exception, or None where there is none: then it is a bug."""
+    for cause in _chain(error):
+        if isinstance(cause, ImagemillError):
+            return cause
+        found = _in_text(str(cause))
+        if found:
+            return found
+        if _is_unreachable(cause):
+            return TemporaryFault(f"the runner cannot be reached: {str(cause) or type(cause).__name__}")
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _in_text(text: str) -> ImagemillError | None:
+    for module, name, message in reversed(_RAISED.findall(text)):
+        family = _family(getattr(importlib.import_module(module), name, None))
+        if family:
+            return family(message)
+    return None
+
+
+def _family(kind: object) -> type[ImagemillError] | None:
+    """Returns which of the three families a class belongs to; its own constructor may want more than a message."""
+    if not isinstance(kind, type) or not issubclass(kind, ImagemillError):
+        return None
+    return next(base for base in reversed(kind.__mro__) if ImagemillError in base.__bases__)
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    import grpc
+
+    if isinstance(error, grpc.FutureTimeoutError):
+        return True
+    return isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.UNAVAILABLE
