@@ -216,6 +216,7 @@ class Conversion(_Part):
     runner_options: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict)
     """Beam pipeline options, passed on as they are."""
     shards: Shards = Shards()
+    """How many files a version has."""
     formats: tuple[Literal["png", "jpeg", "gif", "bmp", "webp"], ...] = Field(("png", "jpeg"), min_length=1)
     """Image formats that may become records, recognised by content. All but `webp` are read by TensorFlow's
     `tf.io.decode_image`; `webp` needs `tf.io.decode_webp`, so a training job must be written for it."""

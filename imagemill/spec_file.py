@@ -205,6 +205,8 @@ class _Reading:
         partial: dict[str, Any] = {}
         sound: set[str] = set()
         for name, field in DatasetSpec.model_fields.items():
+            if name not in value and field.is_required():
+                continue
             keys = {path[1] for path in bad if path[:1] == (name,) and len(path) > 1}
             whole = all((name, key) in unknown for key in keys)
             try:
@@ -224,7 +226,7 @@ class _Reading:
         Raises:
             ValidationError: It cannot be used.
         """
-        section = value.get(name) if name in value or field.is_required() else field.get_default()
+        section = value[name] if name in value else field.get_default()
         if isinstance(section, BaseModel):
             return section
         if isinstance(section, dict):

@@ -81,7 +81,7 @@ def _default(path: str, name: str, field: dict[str, Any], schema: dict[str, Any]
     if name in schema.get("required", ()):
         return "required"
     default = field.get("default")
-    if default is None or default in ([], {}, ""):
+    if default is None or (default in ([], {}, "") and "enum" not in field):
         return "none"
     return "as below" if isinstance(default, dict) else f"`{json.dumps(default)}`"
 
@@ -108,7 +108,7 @@ _TYPES = {"string": "text", "integer": "whole number", "number": "number", "bool
 
 def _bounds(field: dict[str, Any]) -> str:
     parts = [
-        f"{words} {field[key]:,g}"
+        f"{words} {int(field[key]):,}"
         for key, words in (
             ("minimum", "from"),
             ("exclusiveMinimum", "above"),

@@ -43,6 +43,8 @@ def _or_variable(schema: dict[str, Any]) -> dict[str, Any]:
     for inner in ("items", "additionalProperties"):
         if isinstance(schema.get(inner), dict):
             schema[inner] = _or_variable(schema[inner])
+    if patterns := schema.get("patternProperties"):
+        schema["patternProperties"] = {pattern: _or_variable(value) for pattern, value in patterns.items()}
     if "anyOf" in schema:
         if {"type": "string"} not in schema["anyOf"]:
             schema["anyOf"] = [*schema["anyOf"], _VARIABLE]

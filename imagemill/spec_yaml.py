@@ -141,6 +141,12 @@ class _Builder:
         self._document.broken.add(path)
         self._fault(node, path, problem, fix)
 
+    def _no_key(self, node: yaml.Node, path: KeyPath, problem: str, fix: str) -> None:
+        """Notes a key that cannot be one; what its mapping lacks for want of it is no second fault."""
+        if path:
+            self._document.broken.add(path)
+        self._fault(node, path, problem, fix)
+
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         own: dict[str, Place] = {}
@@ -176,12 +182,12 @@ class _Builder:
 
     def _key(self, node: yaml.Node, path: KeyPath) -> str | None:
         if not isinstance(node, yaml.ScalarNode):
-            self._fault(node, path, "A list or a mapping cannot be a key.", "Use a plain word as the key.")
+            self._no_key(node, path, "A list or a mapping cannot be a key.", "Use a plain word as the key.")
             return None
         if node.tag != "tag:yaml.org,2002:str" and node.tag not in _NOT_RESOLVED:
             kind = node.tag.rpartition(":")[2]
             problem = f"YAML reads the key `{node.value}` as {_KINDS.get(kind, 'something else')}, not as text."
-            self._fault(node, path, problem, f'Quote it: "{node.value}".')
+            self._no_key(node, path, problem, f'Quote it: "{node.value}".')
             return None
         return str(node.value)
 
@@ -240,6 +246,9 @@ def _syntax_advice(error: yaml.MarkedYAMLError, line: str, column: int) -> tuple
         return "This line is indented with a tab, which YAML does not allow.", "Indent with spaces."
     if isinstance(error, _LimitError):
         return f"This is {said}.", "Write it out flat."
+    if "${" in line and "flow" in str(error.context):
+        problem = "YAML cannot read `${…}` inside `{ }` or `[ ]`, whose braces end it."
+        return problem, "Give it a line of its own (`key: ${VAR}`, `- ${VAR}`), or quote it to have text."
     started = error.context_mark.line + 1 if error.context_mark else 1
     for words, problem, fix in _SYNTAX:
         if words in said:
