@@ -56,7 +56,7 @@ _CIFAR10 = _Layout(
     "label_names",
     "labels",
     re.compile(r"data_batch_\d{1,3}"),
-    re.compile("test_batch"),
+    re.compile(r"test_batch(_\d{1,3})?"),
 )
 _CIFAR100 = {
     label: _Layout(

@@ -16,9 +16,19 @@ from typing import IO, NamedTuple
 MAX_MEMBER_BYTES = 256 << 20
 """CIFAR-100's train batch has 155 MB; no honest member has more than this."""
 
-MAX_UNPACKED_BYTES = 1 << 30
-"""CIFAR's archives unpack to 190 MB. A gzip stream can claim a thousand times its own size."""
+FREE_UNPACKED_BYTES = 1 << 30
+"""So much any archive may unpack to: CIFAR's have 190 MB. Beyond it, `MAX_RATIO` counts."""
 
+MAX_RATIO = 10
+"""Unpacked bytes to packed ones. Pictures have one and a half; gzip can claim a thousand."""
+
+_EXTENSIONS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 _BLOCK = 512
 _CHUNK = 1 << 20
 
@@ -33,7 +43,7 @@ class Member(NamedTuple):
     Attributes:
         name: Its name, to the letter.
         is_file: Whether it is a plain file, not a folder, link or device.
-        read: Returns its bytes; valid until the next member is asked for.
+        content: Its bytes; to be read before the next member is asked for.
     """
 
     name: str
@@ -72,7 +82,7 @@ def read_members(path: Path) -> Iterator[Member]:
         DamagedArchive: See there.
     """
     with gzip.open(path, "rb") as unpacked:
-        stream = _Stream(unpacked)
+        stream = _Stream(unpacked, limit=max(FREE_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size))
         while True:
             header = stream.take(_BLOCK)
             if not header.strip(b"\0"):
@@ -82,11 +92,9 @@ def read_members(path: Path) -> Iterator[Member]:
                 entry = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
             except tarfile.HeaderError as error:
                 raise DamagedArchive(f"it is not a tar archive, or damaged ({error})") from error
-            # Only plain files and the headers of extensions are followed by bytes; links may claim a size all the same.
-            size = entry.size if entry.isreg() or entry.type in (tarfile.XHDTYPE, tarfile.XGLTYPE) else 0
-            if entry.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.SOLARIS_XHDTYPE):
-                size = entry.size
-            content = MemberContent(stream, max(size, 0))
+            # Links, folders and devices may claim a size, and no bytes follow them all the same.
+            followed = entry.isreg() or entry.type in _EXTENSIONS
+            content = MemberContent(stream, max(entry.size, 0) if followed else 0)
             yield Member(entry.name, entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE), content)
             content.skip()
 
@@ -94,8 +102,9 @@ def read_members(path: Path) -> Iterator[Member]:
 class _Stream:
     """Unpacked bytes, counted."""
 
-    def __init__(self, unpacked: IO[bytes]) -> None:
+    def __init__(self, unpacked: IO[bytes], *, limit: int) -> None:
         self._unpacked = unpacked
+        self._limit = limit
         self._total = 0
 
     def take(self, count: int) -> bytes:
@@ -128,6 +137,6 @@ class _Stream:
         except (gzip.BadGzipFile, zlib.error) as error:
             raise DamagedArchive(f"it is not a gzip file, or damaged ({error})") from error
         self._total += len(piece)
-        if self._total > MAX_UNPACKED_BYTES:
-            raise DamagedArchive(f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes; no CIFAR archive does")
+        if self._total > self._limit:
+            raise DamagedArchive(f"it unpacks to more than {self._limit} bytes; no CIFAR archive does")
         return piece
