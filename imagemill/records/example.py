@@ -60,20 +60,22 @@ def encode_image_example(
         label: Class id.
         label_text: Class name.
     """
+    name = filename.encode()
     # The map's entries in the order of their keys; what repeats from record to record comes encoded from a cache.
     body = b"".join(
         (
             _class_entries(facts.channels, label, label_text),
             _bytes_header("image/encoded", len(data)),
             data,
-            _entry("image/filename", _feature(filename)),
+            _bytes_header("image/filename", len(name)),
+            name,
             _format_entries(facts.format, facts.height),
             _bytes_header("image/key/sha256", len(sha256)),
             sha256.encode(),
             _int_entry("image/width", facts.width),
         )
     )
-    return _FIRST + _varint(len(body)) + body
+    return b"".join((_FIRST, _varint(len(body)), body))
 
 
 @lru_cache(4096)
@@ -92,7 +94,7 @@ def _int_entry(name: str, value: int) -> bytes:
     return _entry(name, _feature(value))
 
 
-@lru_cache(4096)
+@lru_cache(16_384)
 def _bytes_header(name: str, size: int) -> bytes:
     """Returns all of a map entry with one bytes value but the value itself, which ends the entry."""
     key = _delimited(_FIRST, name.encode())

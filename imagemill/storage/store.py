@@ -45,9 +45,15 @@ class ObjectWriter(Protocol):
 
 
 class Store(Protocol):
-    """Objects under one root. Implementations are thread-safe; `open_store` makes one from a URI."""
+    """Objects under one root. Implementations are thread-safe; `open_store` makes one from a URI.
+
+    Attributes:
+        uri: The root.
+        parallel_reads: Reads at once that pay: 1 where nothing waits for a network, and threads only cost.
+    """
 
     uri: str
+    parallel_reads: int
 
     def require_root(self) -> None:
         """Proves that the root (the folder, the bucket) is there and within reach; a writer needs no such proof.
