@@ -62,7 +62,7 @@ class AtomicFile:
         """Returns the CRC-32C of what the file holds now, read back from it."""
         self._flush()
         try:
-            return crc32c_of(self._descriptor)
+            return crc32c_of(self._descriptor, os.fstat(self._descriptor).st_size)
         except OSError as error:
             raise os_fault(error, self.path, "read back") from error
 
@@ -78,6 +78,7 @@ class AtomicFile:
             if durable:
                 os.fsync(self._descriptor)
             found = os.fstat(self._descriptor)
+            self._close()  # before the name is given: network file systems report lost writes here
             os.rename(self._temporary, self.path)
             self._temporary = ""
             if durable:
@@ -88,10 +89,16 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Removes what was not committed."""
-        os.close(self._descriptor)
+        with suppress(OSError):
+            self._close()
         if self._temporary:
             with suppress(OSError):
                 os.unlink(self._temporary)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _flush(self) -> None:
         data = memoryview(self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting))
@@ -104,10 +111,11 @@ class AtomicFile:
             raise os_fault(error, self.path, "write") from error
 
 
-def crc32c_of(descriptor: int) -> int:
-    """Returns the CRC-32C of an open file's content, from its start to its end."""
+def crc32c_of(descriptor: int, size: int) -> int:
+    """Returns the CRC-32C of an open file's first `size` bytes."""
     crc, offset = 0, 0
-    while chunk := os.pread(descriptor, BUFFER_BYTES, offset):
+    # A buffer no larger than the file: small files are many, and a large buffer costs more than reading them.
+    while chunk := os.pread(descriptor, min(BUFFER_BYTES, size - offset), offset):
         crc = google_crc32c.extend(crc, chunk)
         offset += len(chunk)
     return crc

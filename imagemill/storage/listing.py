@@ -6,12 +6,12 @@ import errno
 import heapq
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
-from itertools import chain, islice
-from typing import IO
+from contextlib import ExitStack
+from itertools import islice
 
 from imagemill.storage.atomic import sweep
+from imagemill.storage.spool import NameSpool
 from imagemill.storage.store import ObjectInfo
 from imagemill.storage.uri import RESERVED
 
@@ -69,11 +69,16 @@ def _sorted_entries(folder: str, beginning: str) -> Iterator[str]:
     first = sorted(islice(entries, RUN_ENTRIES))
     if len(first) < RUN_ENTRIES:
         return iter(first)
-    runs = []
-    while first:
-        runs.append(_spill(first))
-        first = sorted(islice(entries, RUN_ENTRIES))
-    return heapq.merge(*map(_unspill, runs))
+    return _merged(first, entries)
+
+
+def _merged(run: list[str], entries: Iterator[str]) -> Iterator[str]:
+    with ExitStack() as spools:
+        runs = []
+        while run:
+            runs.append(spools.enter_context(NameSpool(run)))
+            run = sorted(islice(entries, RUN_ENTRIES))
+        yield from heapq.merge(*runs)
 
 
 def _entries(folder: str, beginning: str) -> Iterator[str]:
@@ -92,18 +97,3 @@ def _entries(folder: str, beginning: str) -> Iterator[str]:
                 yield name + "/"
             else:
                 yield name
-
-
-def _spill(names: list[str]) -> IO[bytes]:
-    run = tempfile.TemporaryFile()  # noqa: SIM115 - `_unspill` closes it
-    run.write(b"\0".join(map(os.fsencode, names)))
-    run.seek(0)
-    return run
-
-
-def _unspill(run: IO[bytes]) -> Iterator[str]:
-    with run:
-        rest = b""
-        for chunk in chain(iter(lambda: run.read(1 << 16), b""), (b"\0",)):
-            *whole, rest = (rest + chunk).split(b"\0")
-            yield from map(os.fsdecode, whole)

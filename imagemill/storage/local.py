@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -24,6 +25,7 @@ from imagemill.storage.store import (
 
 CHUNK_BYTES = 1 << 20
 _READ_TRIES = 5
+_TICK_NS = 20_000_000  # of file times: 1 to 10 ms, by the kernel's configuration
 _ABSENT_CODES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ})
 
 
@@ -71,8 +73,8 @@ class LocalStore:
                     raise ObjectTooLarge(
                         f"{self._base}{key} has {before.st_size} bytes, more than {max_bytes}", before.st_size
                     )
-                data = _pread(descriptor, 0, before.st_size)
-                if _same_state(before, os.fstat(descriptor)) and len(data) == before.st_size:
+                data = _snapshot(descriptor, before)
+                if data is not None:
                     return data
             except OSError as error:
                 raise os_fault(error, self._base + key, "read") from error
@@ -238,7 +240,7 @@ class LocalStore:
             except MissingObject:
                 return None
             try:
-                crc32c = crc32c_of(descriptor)
+                crc32c = crc32c_of(descriptor, before.st_size)
                 if _same_state(before, os.fstat(descriptor)):
                     return _info(key, before, crc32c)
             except OSError as error:
@@ -281,6 +283,16 @@ def _pread(descriptor: int, offset: int, length: int) -> bytes:
         data = os.pread(descriptor, length, offset)
         parts.append(data)
     return b"".join(parts)
+
+
+def _snapshot(descriptor: int, before: os.stat_result) -> bytes | None:
+    """Returns a file's bytes, or None where it changed while they were read."""
+    fresh = time.time_ns() - before.st_mtime_ns < _TICK_NS
+    data = _pread(descriptor, 0, before.st_size)
+    # Within one tick of the kernel's clock a rewrite leaves size and time as they were: such a file is read twice.
+    if fresh and data != _pread(descriptor, 0, before.st_size):
+        return None
+    return data if _same_state(before, os.fstat(descriptor)) and len(data) == before.st_size else None
 
 
 def _same_state(before: os.stat_result, after: os.stat_result) -> bool:

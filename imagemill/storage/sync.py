@@ -1,0 +1,224 @@
+"""Make one store mirror another: copy what differs, verified; interrupted, it goes on by being run again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from imagemill.errors import CallerError
+from imagemill.progress import Progress, Silent
+from imagemill.storage.difference import Action, Copy, Delete, Pair, Selection, decide, pairs
+from imagemill.storage.faults import ObstructedKey
+from imagemill.storage.spool import NameSpool
+from imagemill.storage.store import Store
+from imagemill.storage.transfer import transfer
+from imagemill.storage.uri import parse
+
+_BATCH = 32  # keys a thread takes at once: handing them over one by one costs more than a small local file
+_WINDOW = 4  # batches a thread may be ahead by
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class SyncSummary(BaseModel):
+    """What a sync did, or would do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    copied: int = 0
+    copied_bytes: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+
+    def __add__(self, other: SyncSummary) -> SyncSummary:
+        return SyncSummary(
+            copied=self.copied + other.copied,
+            copied_bytes=self.copied_bytes + other.copied_bytes,
+            unchanged=self.unchanged + other.unchanged,
+            deleted=self.deleted + other.deleted,
+        )
+
+
+def plan(
+    source: Store,
+    destination: Store,
+    *,
+    delete: bool = False,
+    exclude: Sequence[str] = (),
+    only: Sequence[str] = (),
+    threads: int | None = None,
+) -> Iterator[Action]:
+    """Yields, in key order, what `sync` with these arguments would do; `difference.Selection` explains two of them.
+
+    Raises:
+        CallerError: As `sync`.
+    """
+    selection = Selection(exclude=tuple(exclude), only=tuple(only))
+    _refuse_hazards(source, destination, selection, delete=delete)
+
+    def examine(batch: list[Pair]) -> list[Action | None]:
+        return [decide(source, destination, pair) for pair in batch]
+
+    batches = _batches(pairs(source, destination, selection))
+    for actions in _spread(examine, batches, threads=threads or _threads(source, destination)):
+        yield from (action for action in actions if isinstance(action, Copy) or (delete and action is not None))
+
+
+def sync(
+    source: Store,
+    destination: Store,
+    *,
+    delete: bool = False,
+    dry_run: bool = False,
+    exclude: Sequence[str] = (),
+    only: Sequence[str] = (),
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> SyncSummary:
+    """Makes `destination` hold what `source` holds. Each object appears there whole or not at all.
+
+    Args:
+        source: Where objects come from.
+        destination: Where they go.
+        delete: Remove what only the destination has, after every copy succeeded.
+        dry_run: Count what would be done and do nothing.
+        exclude: Globs of keys to leave alone on both sides, as `difference.Selection` explains them.
+        only: Keys to look at instead of everything.
+        progress: Told of each object.
+        threads: Transfers at once; by default what the stores say pays.
+
+    Raises:
+        CallerError: One place lies within the other, the source is missing, is empty while `delete` is set, or has a
+            name that no store can hold; or the destination cannot be written.
+        TemporaryFault: An object did not rest or was not stored as sent; running it again continues.
+    """
+    selection = Selection(exclude=tuple(exclude), only=tuple(only))
+    _refuse_hazards(source, destination, selection, delete=delete)
+    run = _Run(source, destination, delete=delete, dry_run=dry_run, progress=progress or Silent(), threads=threads)
+    return run.mirror(selection)
+
+
+class _Settled(NamedTuple):
+    """What became of one batch."""
+
+    summary: SyncSummary
+    extra: list[str]
+    obstructed: list[ObstructedKey]
+
+
+class _Run:
+    def __init__(
+        self,
+        source: Store,
+        destination: Store,
+        *,
+        delete: bool,
+        dry_run: bool,
+        progress: Progress,
+        threads: int | None,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._delete = delete
+        self._dry_run = dry_run
+        self._progress = progress
+        self._threads = threads or _threads(source, destination)
+
+    def mirror(self, selection: Selection) -> SyncSummary:
+        summary, obstructed = self._pass(selection)
+        if obstructed and self._delete:
+            # In a folder, `x` had to wait until the deletions had cleared `x/y` away, or the other way round.
+            again, obstructed = self._pass(selection)
+            summary += again.model_copy(update={"unchanged": 0})
+        if obstructed:
+            raise obstructed[0]
+        return summary
+
+    def _pass(self, selection: Selection) -> tuple[SyncSummary, list[ObstructedKey]]:
+        summary, obstructed = SyncSummary(), list[ObstructedKey]()
+        self._progress.begin(f"sync to {self._destination.uri}", total=None, unit="objects")
+        try:
+            with NameSpool() as extra:
+                batches = _batches(pairs(self._source, self._destination, selection))
+                for settled in _spread(self._settle, batches, threads=self._threads):
+                    summary += settled.summary
+                    obstructed = obstructed or settled.obstructed
+                    extra.add(settled.extra)
+                    self._progress.advance(settled.summary.copied + settled.summary.unchanged)
+                for deleted in _spread(self._remove, _batches(extra), threads=self._threads):
+                    summary += SyncSummary(deleted=deleted)
+                    self._progress.advance(deleted)
+        finally:
+            self._progress.end()
+        return summary, obstructed
+
+    def _settle(self, batch: list[Pair]) -> _Settled:
+        copied = copied_bytes = unchanged = 0
+        extra, obstructed = list[str](), list[ObstructedKey]()
+        for pair in batch:
+            match decide(self._source, self._destination, pair):
+                case None:
+                    unchanged += 1
+                case Delete(key=key):
+                    extra += [key] if self._delete else []
+                case Copy(key=key, size=size):
+                    try:
+                        copied_bytes += size if self._dry_run else transfer(self._source, self._destination, key)
+                        copied += 1
+                    except ObstructedKey as error:
+                        obstructed.append(error)
+        return _Settled(SyncSummary(copied=copied, copied_bytes=copied_bytes, unchanged=unchanged), extra, obstructed)
+
+    def _remove(self, keys: list[str]) -> int:
+        if not self._dry_run:
+            for key in keys:
+                self._destination.delete(key)
+        return len(keys)
+
+
+def _refuse_hazards(source: Store, destination: Store, selection: Selection, *, delete: bool) -> None:
+    here, there = parse(source.uri), parse(destination.uri)
+    if here.contains(there) or there.contains(here):
+        relation = "are one place" if here.contains(there) and there.contains(here) else "lie one within the other"
+        raise CallerError(f"{source.uri} and {destination.uri} {relation}; give two places apart")
+    source.require_root()
+    if delete and next(iter(selection.objects(source)), None) is None:
+        raise CallerError(
+            f"{source.uri} holds no object: mirroring it would delete all of {destination.uri}; "
+            "check the spelling, or delete the destination yourself"
+        )
+
+
+def _threads(source: Store, destination: Store) -> int:
+    return max(source.parallel_reads, destination.parallel_reads)
+
+
+def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+def _spread(function: Callable[[_Item], _Result], items: Iterator[_Item], *, threads: int) -> Iterator[_Result]:
+    """Yields `function(item)` in order, computed in threads with a bounded number of items in flight."""
+    if threads == 1:
+        yield from map(function, items)
+        return
+    waiting = deque[Future[_Result]]()
+    with ThreadPoolExecutor(threads, thread_name_prefix="sync") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads * _WINDOW:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,79 @@
+"""Copy one object between stores: whole, unmixed, and verified."""
+
+from __future__ import annotations
+
+import google_crc32c
+
+from imagemill.errors import TemporaryFault
+from imagemill.storage.difference import vanished
+from imagemill.storage.store import MissingObject, ObjectTooLarge, Store
+
+WHOLE_BYTES = 8 << 20
+"""Objects up to this size travel in one piece; larger ones are streamed in pieces of this size."""
+
+_TRIES = 5
+
+
+def transfer(source: Store, destination: Store, key: str) -> int:
+    """Copies one object and compares the checksum of the bytes sent with what is stored.
+
+    Returns:
+        The bytes copied.
+
+    Raises:
+        TemporaryFault: The object vanished, never rested, or was not stored as sent.
+    """
+    try:
+        data = source.read(key, max_bytes=WHOLE_BYTES)
+    except ObjectTooLarge:
+        return _stream(source, destination, key)
+    except MissingObject:
+        raise vanished(source, key) from None
+    stored = destination.write(key, data, durable=False)
+    _require_same(destination, key, sent=google_crc32c.value(data), stored=stored.crc32c)
+    return len(data)
+
+
+def _stream(source: Store, destination: Store, key: str) -> int:
+    for _ in range(_TRIES):
+        try:
+            size, sent = _stream_once(source, destination, key)
+        except _ChangedError:
+            continue
+        stored = destination.stat(key, checksum=True)
+        _require_same(destination, key, sent=sent, stored=stored.crc32c if stored else None)
+        return size
+    raise TemporaryFault(f"{source.uri}/{key} changed each of {_TRIES} times it was copied; try again when it rests")
+
+
+def _stream_once(source: Store, destination: Store, key: str) -> tuple[int, int]:
+    crc, offset = 0, 0
+    with destination.writer(key) as target:
+        while data := _range(source, key, offset):
+            crc = google_crc32c.extend(crc, data)
+            offset += len(data)
+            target.write(data)
+        # Pieces are read one after the other: only the source's own checksum proves that they belong together.
+        whole = source.stat(key, checksum=True)
+        if whole is None:
+            raise vanished(source, key)
+        if whole.crc32c != crc:
+            raise _ChangedError
+    return offset, crc
+
+
+def _range(source: Store, key: str, offset: int) -> bytes:
+    try:
+        return source.read_range(key, offset, WHOLE_BYTES)
+    except MissingObject:
+        raise vanished(source, key) from None
+
+
+def _require_same(destination: Store, key: str, *, sent: int, stored: int | None) -> None:
+    if stored != sent:
+        found = "nothing" if stored is None else f"crc32c {stored:08x}"
+        raise TemporaryFault(f"{destination.uri}/{key}: sent crc32c {sent:08x}, found {found}; run it again")
+
+
+class _ChangedError(Exception):
+    """The source changed between two pieces."""
