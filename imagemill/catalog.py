@@ -13,9 +13,9 @@ import hashlib
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagemill.errors import CallerError, UnusableData
-from imagemill.manifest import MANIFEST
+from imagemill.manifest import MANIFEST, Manifest, parse_manifest
 from imagemill.storage import open_store
-from imagemill.storage.store import ABSENT, MissingObject, ObjectInfo, PreconditionFailed
+from imagemill.storage.store import ABSENT, MissingObject, ObjectInfo, PreconditionFailed, Store
 from imagemill.version_folder import (
     FINGERPRINT_DIGITS,
     RETIRED,
@@ -29,7 +29,17 @@ from imagemill.version_folder import (
     object_key,
 )
 
-__all__ = ["CURRENT", "Catalog", "CurrentVersion", "Pruning", "Publication", "VersionInfo", "current", "new_version_id"]
+__all__ = [
+    "CURRENT",
+    "Catalog",
+    "CurrentVersion",
+    "Pruning",
+    "Publication",
+    "VersionInfo",
+    "current",
+    "new_version_id",
+    "read_manifest",
+]
 
 CURRENT = "CURRENT"
 """The pointer object that names the published version."""
@@ -86,10 +96,15 @@ def current(output_uri: str) -> str:
 
 
 class Catalog:
-    """The versions under one dataset's output folder."""
+    """The versions under one dataset's output folder.
 
-    def __init__(self, output_uri: str) -> None:
-        self._store = open_store(output_uri)
+    Args:
+        output_uri: That folder.
+        store: The store to use for it, instead of the one that its URI opens.
+    """
+
+    def __init__(self, output_uri: str, *, store: Store | None = None) -> None:
+        self._store = store or open_store(output_uri)
         self.uri = self._store.uri.rstrip("/")
 
     def version_uri(self, version: str) -> str:
@@ -195,7 +210,7 @@ class Catalog:
         return Pruning(
             removed=tuple(folder.version for folder in doomed),
             kept=tuple(folder.version for folder in folders if folder not in doomed),
-            bytes=sum(folder.bytes for folder in doomed),
+            bytes=sum(folder.total_bytes for folder in doomed),
             dry_run=dry_run,
         )
 
@@ -283,3 +298,17 @@ def _doomed(folders: list[VersionFolder], published: str, *, keep: int) -> list[
     publishable = [folder.version for folder in folders if not folder.obstacle]
     spared = {published, *publishable[:keep]}
     return [folder for folder in folders if folder.version < published and folder.version not in spared]
+
+
+def read_manifest(version_uri: str) -> Manifest:
+    """Returns the manifest of a version.
+
+    Raises:
+        UnusableData: There is none, or it is not readable.
+    """
+    store = open_store(version_uri)
+    where = f"{store.uri.rstrip('/')}/{MANIFEST}"
+    try:
+        return parse_manifest(store.read(MANIFEST), where=where)
+    except MissingObject as error:
+        raise UnusableData(f"{where} is not there: the conversion did not finish; run the refresh again") from error

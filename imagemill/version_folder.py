@@ -117,7 +117,7 @@ class VersionFolder:
         return MANIFEST in self.sizes and not self.retired
 
     @property
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         return sum(self.sizes.values())
 
     @cached_property
@@ -166,7 +166,7 @@ class VersionFolder:
             created_at=created_at(self.version),
             complete=self.complete,
             current=current,
-            bytes=self.bytes,
+            bytes=self.total_bytes,
             objects=len(self.sizes),
             fingerprint=plan.fingerprint if plan else "",
             records=manifest.records if manifest else None,

@@ -115,7 +115,7 @@ class Report(_Frozen):
     accounts: tuple[AccountRow, ...] = ()
     label_counts: dict[str, dict[str, int]] = Field(default_factory=dict, description="records by label, then split")
     rejects: tuple[RejectGroup, ...] = ()
-    bytes: int = 0
+    total_bytes: int = Field(0, description="size of the objects the manifest names")
     provenance: dict[str, str] = Field(default_factory=dict, description="facts about the run, for a person")
     seconds: float = Field(0, ge=0, description="how long validation took")
 

@@ -1,0 +1,26 @@
+"""The checks, in the order a person reads them."""
+
+from imagemill.quality.checks.accounts import ACCOUNTING, EMPTY_SPLIT, REJECTED_SHARE
+from imagemill.quality.checks.check import Check, Outcome
+from imagemill.quality.checks.labels import LABELS
+from imagemill.quality.checks.objects import FOREIGN_OBJECTS, SHARD_CHECKSUMS, SHARDS_PRESENT
+from imagemill.quality.checks.records import RECORD_COUNTS, RECORD_FRAMING, SHARD_INDEX
+from imagemill.quality.checks.sample import SAMPLE_DECODES, SAMPLE_MATCHES_SOURCE, WHOLE_SHARDS_READ
+
+__all__ = ["CHECKS", "Check", "Outcome"]
+
+CHECKS: tuple[Check, ...] = (
+    SHARDS_PRESENT,
+    SHARD_CHECKSUMS,
+    RECORD_FRAMING,
+    RECORD_COUNTS,
+    SHARD_INDEX,
+    ACCOUNTING,
+    REJECTED_SHARE,
+    EMPTY_SPLIT,
+    LABELS,
+    SAMPLE_DECODES,
+    SAMPLE_MATCHES_SOURCE,
+    WHOLE_SHARDS_READ,
+    FOREIGN_OBJECTS,
+)

@@ -1,0 +1,43 @@
+"""An object of a store as a file that is read from start to end."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from imagemill.storage.store import Store
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+WINDOW_BYTES = 4 << 20
+"""Bytes of one range request; also what one open object holds in memory."""
+
+
+class _Ranges(io.RawIOBase):
+    def __init__(self, store: Store, key: str) -> None:
+        self._store, self._key, self._offset = store, key, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer)
+        data = self._store.read_range(self._key, self._offset, len(view))
+        view[: len(data)] = data
+        self._offset += len(data)
+        return len(data)
+
+
+@contextmanager
+def open_object(store: Store, key: str, *, compression: str = "") -> Iterator[BinaryIO]:
+    """Opens an object for one pass, in flat memory; `gzip` content is decompressed on the way."""
+    with io.BufferedReader(_Ranges(store, key), WINDOW_BYTES) as plain:
+        if compression == "gzip":
+            with gzip.GzipFile(fileobj=plain) as unpacked:
+                yield cast(BinaryIO, unpacked)
+        else:
+            yield plain

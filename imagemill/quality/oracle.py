@@ -1,0 +1,112 @@
+"""TensorFlow as the oracle, in a process of its own: `python -m imagemill.quality.oracle`.
+
+A process, because importing TensorFlow takes seconds that overlap with the scan this way, because a crash of a decoder
+becomes a finding, and because nobody else then pays for its memory. It reads one JSON request from stdin,
+`{"sample": path, "whole": [[path, compression], ...]}`, and answers on stdout with JSON lines: one with `reader`, one
+with `record` for each sampled record, one with `whole` for each whole shard. It sees local files only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TextIO
+
+from imagemill.quality.evidence import ReadBack
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def quiet() -> dict[str, str]:
+    """Returns the environment in which TensorFlow keeps to the processor and says only errors."""
+    return {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def main(requests: TextIO, answers: TextIO) -> None:
+    import tensorflow as tf
+
+    _say(answers, {"reader": f"TensorFlow {tf.__version__}"})
+    line = requests.readline()
+    if not line:  # the parent is gone
+        return
+    request = json.loads(line)
+    for found in read_sample(request["sample"]):
+        _say(answers, {"record": asdict(found)})
+    for path, compression in request["whole"]:
+        _say(answers, {"whole": _count(path, compression)})
+
+
+def read_sample(path: str) -> Iterator[ReadBack]:
+    """Yields what TensorFlow makes of every record of a TFRecord file, in order."""
+    import tensorflow as tf
+
+    features = {
+        "image/encoded": tf.io.FixedLenFeature([], tf.string),
+        "image/format": tf.io.FixedLenFeature([], tf.string),
+        "image/height": tf.io.FixedLenFeature([], tf.int64),
+        "image/width": tf.io.FixedLenFeature([], tf.int64),
+        "image/channels": tf.io.FixedLenFeature([], tf.int64),
+        "image/filename": tf.io.FixedLenFeature([], tf.string),
+        "image/key/sha256": tf.io.FixedLenFeature([], tf.string),
+        "image/class/label": tf.io.FixedLenFeature([], tf.int64),
+        "image/class/text": tf.io.FixedLenFeature([], tf.string),
+    }
+    for serialized in tf.data.TFRecordDataset(path):
+        try:
+            parsed = tf.io.parse_single_example(serialized, features)
+        except tf.errors.InvalidArgumentError as error:
+            yield ReadBack(unparsed=f"parse_single_example: {_first_line(error)}")
+            continue
+        yield _read_back({name: tensor.numpy() for name, tensor in parsed.items()}, parsed["image/encoded"])
+
+
+def _read_back(values: dict[str, Any], encoded: tf.Tensor) -> ReadBack:
+    import tensorflow as tf
+
+    decoded, undecoded = (0, 0, 0), ""
+    try:
+        webp = values["image/format"] == b"webp"
+        pixels = tf.io.decode_webp(encoded) if webp else tf.io.decode_image(encoded, expand_animations=False)
+        decoded = tuple(pixels.shape)
+    except tf.errors.InvalidArgumentError as error:
+        undecoded = f"decode_image: {_first_line(error)}"
+    return ReadBack(
+        undecoded=undecoded,
+        key=values["image/filename"].decode(errors="replace"),
+        label=int(values["image/class/label"]),
+        text=values["image/class/text"].decode(errors="replace"),
+        stored_sha256=values["image/key/sha256"].decode(errors="replace"),
+        encoded_sha256=hashlib.sha256(values["image/encoded"]).hexdigest(),
+        stated_size=(int(values["image/height"]), int(values["image/width"])),
+        decoded_size=(decoded[0], decoded[1]),
+    )
+
+
+def _count(path: str, compression: str) -> dict[str, Any]:
+    import tensorflow as tf
+
+    dataset = tf.data.TFRecordDataset(path, compression_type=compression.upper())
+    try:
+        records = int(dataset.reduce(tf.constant(0, tf.int64), lambda count, _: count + 1).numpy())
+    except tf.errors.DataLossError as error:
+        return {"records": None, "problem": f"TFRecordDataset: {_first_line(error)}"}
+    return {"records": records, "problem": ""}
+
+
+def _first_line(error: Exception) -> str:
+    message = str(error).partition("\n")[0]
+    return message.removesuffix(" [Op:DecodeImage] name: ").removesuffix(" name: ")[:300]
+
+
+def _say(answers: TextIO, value: dict[str, Any]) -> None:
+    print(json.dumps(value), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    os.environ.update(quiet())
+    main(sys.stdin, sys.stdout)

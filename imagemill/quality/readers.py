@@ -1,0 +1,178 @@
+"""Who reads the sample back: TensorFlow where it is installed, otherwise imagemill's own reader and Pillow."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import imagemill
+from imagemill.errors import CallerError, UnusableData
+from imagemill.quality.evidence import ReadBack
+from imagemill.quality.oracle import quiet
+from imagemill.records.example import MalformedExample, decode_features
+from imagemill.records.tfrecord import read_records
+
+ReaderChoice = Literal["auto", "tensorflow", "native"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalShard:
+    """A whole shard as a local file; `compression` is "" or "gzip"."""
+
+    path: Path
+    compression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What a reader gave.
+
+    Attributes:
+        reader: Who, with its version.
+        records: One for each record of the sample file, in order.
+        whole: Records of each whole shard, or why it cannot be read; empty where the reader reads samples only.
+    """
+
+    reader: str
+    records: list[ReadBack]
+    whole: list[tuple[int | None, str]]
+
+
+class Reader(Protocol):
+    """Reads a sample back."""
+
+    def read(self, sample: Path, whole: Sequence[LocalShard]) -> Readings: ...
+
+
+def open_reader(choice: ReaderChoice = "auto") -> AbstractContextManager[Reader]:
+    """Returns the chosen reader; `auto` is TensorFlow where it is installed.
+
+    Raises:
+        CallerError: TensorFlow was asked for and is not installed.
+    """
+    installed = find_spec("tensorflow") is not None
+    if choice == "tensorflow" and not installed:
+        raise CallerError("TensorFlow is not installed; install imagemill[tensorflow], or read with `native`")
+    return _tensorflow() if installed and choice != "native" else _native()
+
+
+@contextmanager
+def _native() -> Iterator[Reader]:
+    yield NativeReader()
+
+
+class NativeReader:
+    """imagemill's own TFRecord reader, with Pillow as the decoder."""
+
+    def read(self, sample: Path, whole: Sequence[LocalShard]) -> Readings:
+        import PIL
+
+        with sample.open("rb") as file:
+            records = [_read_natively(payload) for _, payload in read_records(file, where=str(sample))]
+        return Readings(f"imagemill's own reader and Pillow {PIL.__version__} (TensorFlow did not look)", records, [])
+
+
+def _read_natively(payload: bytes) -> ReadBack:
+    try:
+        features = decode_features(payload)
+        return _read_features(features)
+    except MalformedExample as error:
+        return ReadBack(unparsed=str(error))
+    except (KeyError, IndexError) as error:
+        return ReadBack(unparsed=f"a feature is missing: {error}")
+
+
+def _read_features(features: Mapping[str, Sequence[Any]]) -> ReadBack:
+    encoded = features["image/encoded"][0]
+    decoded, undecoded = _decode(encoded)
+    return ReadBack(
+        undecoded=undecoded,
+        key=features["image/filename"][0].decode(errors="replace"),
+        label=features["image/class/label"][0],
+        text=features["image/class/text"][0].decode(errors="replace"),
+        stored_sha256=features["image/key/sha256"][0].decode(errors="replace"),
+        encoded_sha256=hashlib.sha256(encoded).hexdigest(),
+        stated_size=(features["image/height"][0], features["image/width"][0]),
+        decoded_size=decoded,
+    )
+
+
+def _decode(encoded: bytes) -> tuple[tuple[int, int], str]:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            image.load()
+            return (image.height, image.width), ""
+    # What Pillow raises for broken images, beyond OSError.
+    except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError) as error:
+        return (0, 0), f"Pillow: {error}"
+
+
+@contextmanager
+def _tensorflow() -> Iterator[Reader]:
+    root = Path(imagemill.__file__).parents[1]
+    path = os.pathsep.join(part for part in (str(root), os.environ.get("PYTHONPATH", "")) if part)
+    with ExitStack() as stack:
+        log = stack.enter_context(tempfile.TemporaryFile("w+"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "imagemill.quality.oracle"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=os.environ | quiet() | {"PYTHONPATH": path},
+        )
+        stack.callback(_end, process)
+        yield TensorFlowReader(process, log)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+class TensorFlowReader:
+    """TensorFlow's own reader, in a process that imports it while the caller still gathers the sample."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Any) -> None:
+        self._process, self._log = process, log
+
+    def read(self, sample: Path, whole: Sequence[LocalShard]) -> Readings:
+        """Reads the sample and the whole shards.
+
+        Raises:
+            UnusableData: TensorFlow crashed over them.
+        """
+        request = {"sample": str(sample), "whole": [[str(shard.path), shard.compression] for shard in whole]}
+        output, _ = self._process.communicate(json.dumps(request) + "\n")
+        answers = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+        if self._process.returncode != 0:
+            self._log.seek(0)
+            tail = "\n".join(self._log.read().splitlines()[-15:])
+            read = sum("record" in answer for answer in answers)
+            raise UnusableData(
+                f"TensorFlow's reader ended with code {self._process.returncode} after {read} sampled records; "
+                f"its last words:\n{tail}"
+            )
+        return Readings(
+            reader=next((answer["reader"] for answer in answers if "reader" in answer), "TensorFlow"),
+            records=[_from_json(answer["record"]) for answer in answers if "record" in answer],
+            whole=[(answer["whole"]["records"], answer["whole"]["problem"]) for answer in answers if "whole" in answer],
+        )
+
+
+def _from_json(value: dict[str, Any]) -> ReadBack:
+    sizes = {name: tuple(value[name]) for name in ("stated_size", "decoded_size")}
+    return ReadBack(**(value | sizes))
