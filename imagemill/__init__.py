@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imagemill.catalog import current as current
+    from imagemill.records.reader import RecordReader as RecordReader
 
 # Loaded when first asked for, so that the command line and DAG files start fast.
 _LAZY = {
+    "RecordReader": "imagemill.records.reader",
     "current": "imagemill.catalog",
 }
 
