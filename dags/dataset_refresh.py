@@ -1,0 +1,95 @@
+"""One DAG `refresh_<name>` for every spec in `datasets/`: which tasks, in which order, with which retries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG, chain, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from imagemill.home import specs_dir
+from imagemill.spec import DatasetSpec
+from imagemill.spec_file import BrokenSpec, load_all
+from imagemill_airflow.alerts import on_failure
+from imagemill_airflow.explanations import broken_spec_doc, dag_doc, task_doc
+from imagemill_airflow.operators import ApprovePublicationOperator, ConvertImagesOperator
+from imagemill_airflow.retries import retry_arguments
+from imagemill_airflow.tasks import (
+    plan_conversion,
+    prepare_images,
+    prune_versions,
+    publish,
+    published_asset,
+    upload_images,
+    validate_records,
+)
+from imagemill_airflow.trigger_form import trigger_form
+
+
+def refresh_dag(spec: DatasetSpec, path: str) -> None:
+    """Makes the DAG that refreshes one dataset."""
+    with DAG(
+        f"refresh_{spec.name}",
+        description=f"Refresh the dataset {spec.name}",
+        doc_md=dag_doc(spec),
+        schedule=spec.schedule,
+        start_date=datetime(2025, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        # A DAG without a schedule starts nothing by itself: a pause would only hold up the person who triggers it.
+        is_paused_upon_creation=None if spec.schedule else False,
+        tags=["imagemill", spec.source.type],
+        params=trigger_form(spec),
+        default_args=retry_arguments()
+        | {"execution_timeout": timedelta(hours=6), "on_failure_callback": on_failure(spec)},
+    ):
+        plan = plan_conversion(path)
+        converted = ConvertImagesOperator(
+            task_id="convert_images",
+            spec=spec,
+            plan=plan,
+            runner="{{ params.runner }}",
+            execution_timeout=timedelta(hours=24),
+            doc_md=task_doc("convert_images"),
+        )
+        validated = validate_records(path, plan)
+        gate = [validated]
+        if spec.approval == "required":
+            gate.append(
+                ApprovePublicationOperator(
+                    task_id="approve",
+                    spec=spec,
+                    plan=plan,
+                    validated=validated,
+                    execution_timeout=None,
+                    doc_md=task_doc("approve"),
+                )
+            )
+        published = publish.override(outlets=[published_asset(spec)])(path, plan)
+        chain(prepare_images(path), upload_images(path), plan, converted, *gate, published, prune_versions(path))
+
+
+def broken_dag(broken: BrokenSpec) -> None:
+    """Makes the DAG that shows what is wrong with a spec, in the place of the one it would have made."""
+    with DAG(
+        f"refresh_{broken.path.stem}",
+        description=f"{broken.path.name} is broken: open the docs",
+        doc_md=broken_spec_doc(broken.path.name, str(broken.error)),
+        schedule=None,
+        catchup=False,
+        tags=["imagemill", "broken-spec"],
+    ):
+
+        @task(retries=0, doc_md=broken_spec_doc(broken.path.name, str(broken.error)))
+        def show_errors() -> None:
+            raise AirflowFailException(str(broken.error))
+
+        show_errors()
+
+
+for loaded in load_all(specs_dir(start=Path(__file__).parents[1])):
+    if isinstance(loaded, BrokenSpec):
+        broken_dag(loaded)
+    else:
+        refresh_dag(loaded.spec, str(loaded.path))

@@ -1,0 +1,102 @@
+"""The settings with which Airflow runs imagemill's DAGs on one machine, in one place.
+
+`python -m imagemill_airflow.environment -- airflow standalone` runs a command with them; without a command the
+settings are printed, for `eval`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from imagemill import home
+from imagemill.errors import ImagemillError
+
+DAG_FILE = "dataset_refresh.py"
+
+DEFAULT_PORT = 8080
+
+
+def airflow_environment(*, specs: Path, home_folder: Path, airflow_home: Path) -> dict[str, str]:
+    """Returns the variables that every Airflow process of this machine needs.
+
+    Args:
+        specs: Folder of the dataset specs.
+        home_folder: imagemill's own home, for staging, datasets and work that the specs do not place elsewhere.
+        airflow_home: Folder of Airflow's database, configuration and logs.
+    """
+    return {
+        home.HOME_VARIABLE: str(home_folder),
+        home.SPECS_VARIABLE: str(specs),
+        "AIRFLOW_HOME": str(airflow_home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder(specs)),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(Path(__file__).parents[1]),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # One person on one machine, loopback only: no login.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+def api_environment(port: int) -> dict[str, str]:
+    """Returns the variables that put the API server on a port, and point the workers at it."""
+    return {
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
+    }
+
+
+def dags_folder(specs: Path) -> Path:
+    """Returns the folder of the DAG file: the specs' own project, or the checkout that this package comes from."""
+    beside = specs.parent
+    return beside if (beside / DAG_FILE).is_file() else Path(__file__).parents[2] / "dags"
+
+
+def free_port(preferred: int = DEFAULT_PORT) -> int:
+    """Returns the preferred port of the loopback interface, or any free one where it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the settings, or becomes the given command with them."""
+    parser = argparse.ArgumentParser(prog="python -m imagemill_airflow.environment", description=__doc__)
+    parser.add_argument("--port", type=int, help=f"port of Airflow's UI; by default {DEFAULT_PORT}, or any free one")
+    parser.add_argument("command", nargs="*", help="what to run; without one, `export` lines are printed")
+    options = parser.parse_args(arguments)
+    try:
+        specs = home.specs_dir()
+    except ImagemillError as error:
+        print(f"imagemill: {error}", file=sys.stderr)
+        return error.exit_code
+    folder = home.home(specs)
+    settings = airflow_environment(specs=specs, home_folder=folder, airflow_home=folder / "airflow")
+    settings |= api_environment(options.port or free_port())
+    if options.command:
+        print(f"Airflow's UI: {settings['AIRFLOW__API__BASE_URL']}", file=sys.stderr)
+        _become(options.command, settings)
+    print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
+    return 0
+
+
+def _become(command: list[str], settings: dict[str, str]) -> NoReturn:
+    # Airflow finds its own parts (`airflow scheduler`, workers' Python) by name.
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    os.execvpe(command[0], command, os.environ | settings | {"PATH": path})  # noqa: S606  (the user's own command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
