@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 MAX_MEMBER_BYTES = 256 << 20
 """CIFAR-100's train batch has 155 MB; no honest member has more than this."""
@@ -102,7 +102,7 @@ def read_members(path: Path) -> Iterator[Member]:
 class _Stream:
     """Unpacked bytes, counted."""
 
-    def __init__(self, unpacked: IO[bytes], *, limit: int) -> None:
+    def __init__(self, unpacked: gzip.GzipFile, *, limit: int) -> None:
         self._unpacked = unpacked
         self._limit = limit
         self._total = 0

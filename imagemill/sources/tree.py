@@ -40,6 +40,8 @@ class PrepareSummary(BaseModel):
     rows: int = Field(ge=0, description="index rows, good and bad")
     written: int = Field(ge=0, description="images written, linked or replaced")
     reused: int = Field(ge=0, description="images that were already there")
+    bad_rows: int = Field(0, ge=0, description="rows kept to the letter that the conversion will reject")
+    missing: int = Field(0, ge=0, description="good rows whose image is not there")
     skipped: dict[str, int] = Field(default_factory=dict, description="source entries that are no rows, by reason")
 
 
