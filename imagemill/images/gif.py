@@ -29,10 +29,10 @@ def parse(data: bytes) -> ImageFacts:
     Raises:
         RefusedImage: Its first frame is not whole, or a frame has no colours.
     """
-    if len(data) < 14:
-        raise truncated(f"{len(data)} bytes do not hold a GIF header")
-    flags = _SCREEN.unpack_from(data, 6)[2]
+    flags = _SCREEN.unpack_from(data, 6)[2] if len(data) >= 13 else 0
     position = 13 + _table_bytes(flags)
+    if len(data) <= position:
+        raise truncated(f"{len(data)} bytes do not hold a GIF header")
     height = width = frames = 0
     try:
         while position < len(data):

@@ -20,6 +20,7 @@ _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
 """Baseline, extended and progressive, by Huffman or arithmetic coding: what libjpeg-turbo decodes."""
 _SKIPPED = {0xC4, 0xCC, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 """DHT, DAC, DNL, DRI, COM and APPn: nothing in them decides whether the header is sound."""
+_DECODED = {_SOS, _DQT, *_FRAMES, *_SKIPPED}
 _SIZE = Struct(">H")
 _FRAME = Struct(">BHHB")
 
@@ -46,8 +47,6 @@ class _Walk:
             if self.frame is not None:
                 raise undecodable("two frame headers")
             self.frame = self._see_frame(segment)
-        elif marker not in _SKIPPED:
-            raise undecodable(f"marker FF{marker:02X}: not a JPEG that libjpeg decodes")
 
     def _see_tables(self, segment: bytes) -> None:
         position = 0
@@ -86,6 +85,8 @@ def parse(data: bytes) -> ImageFacts:
             return walk.frame
         if marker == _SOI:
             raise undecodable(f"a second image begins at byte {position - 2}, before the first has ended")
+        if marker not in _DECODED:
+            raise undecodable(f"marker FF{marker:02X} at byte {position - 2}: not a JPEG that libjpeg decodes")
         if position + 2 > end:
             break
         # A segment's length counts its own two bytes; libjpeg takes less for two, and so does TensorFlow.
