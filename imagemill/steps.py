@@ -92,7 +92,7 @@ def tree_folder(spec: DatasetSpec) -> Path:
 
 def inputs(spec: DatasetSpec) -> Inputs:
     """Returns what the conversion of this dataset reads: staging, or a source that is in a bucket already."""
-    from imagemill.sources import needs_prepare
+    from imagemill.sources.prepare import needs_prepare
     from imagemill.storage import join
 
     if isinstance(spec.source, IndexSource) and not needs_prepare(spec.source):
@@ -109,8 +109,7 @@ def prepare_images(
     spec: DatasetSpec, *, tree: Path | None = None, progress: Progress | None = None
 ) -> PrepareSummary | None:
     """Writes the prepared tree; None where the source needs none, being in a bucket already."""
-    from imagemill.sources import needs_prepare
-    from imagemill.sources.prepare import prepare
+    from imagemill.sources.prepare import needs_prepare, prepare
 
     if not needs_prepare(spec.source):
         return None

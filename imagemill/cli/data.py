@@ -112,11 +112,12 @@ def _describe_check(check: CheckResult) -> str:
 @json_option
 def inspect(shard_uri: str, *, count: int, key: str | None, save_images: Path | None, as_json: bool) -> None:
     """Print the records of one TFRecord shard."""
-    from imagemill.records.inspect import inspect_shard
+    from imagemill.records.inspect import inspect_shard, save_image
 
-    records = list(inspect_shard(shard_uri, count=count, key=key, save_images=save_images))
+    records = list(inspect_shard(shard_uri, count=count, key=key))
+    saved = [str(save_image(record, save_images)) for record in records] if save_images else []
     show(
-        {"records": [record.as_dict() for record in records]},
+        {"records": [record.as_dict() for record in records], "saved": saved},
         as_json=as_json,
-        text="\n".join(str(record) for record in records),
+        text="\n".join([*map(str, records), *(f"saved {path}" for path in saved)]),
     )

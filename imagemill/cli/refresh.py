@@ -33,7 +33,7 @@ def refresh(
     """
     from importlib.util import find_spec as find_module
 
-    from imagemill import home
+    from imagemill.home import home, specs_dir
     from imagemill.spec_file import find_spec
 
     find_spec(name)  # a broken spec is explained here, before Airflow starts
@@ -42,7 +42,7 @@ def refresh(
     with tempfile.TemporaryDirectory() as scratch:
         summary_file = Path(scratch) / "summary.json"
         command = [sys.executable, "-m", "imagemill_airflow.local_run", name]
-        command += ["--home", str(home.home(home.specs_dir())), "--summary", str(summary_file)]
+        command += ["--home", str(home(specs_dir())), "--summary", str(summary_file)]
         command += ["--force"] if force else []
         for option, value in (("--limit", limit), ("--runner", runner), ("--shards", shards)):
             command += [option, str(value)] if value is not None else []
@@ -82,7 +82,7 @@ def _outcome(summary: dict[str, Any], plan: dict[str, Any], published: dict[str,
     if summary["state"] != "success":
         return f"the refresh ended as {summary['state']}; what was published before still is"
     if plan.get("action") == "unchanged":
-        return plan["reason"]
+        return str(plan["reason"])
     if plan.get("limited"):
         return f"rehearsed {plan['rows']:,} rows; not published"
     return f"published {published.get('version')}"

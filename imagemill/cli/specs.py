@@ -15,15 +15,16 @@ from imagemill.errors import CallerError
 @json_option
 def specs(*, schema: bool, as_json: bool) -> None:
     """List the dataset specs and check them; every fault is shown with its line and its fix."""
-    from imagemill import home, spec_file
+    from imagemill.home import specs_dir
+    from imagemill.spec_file import BrokenSpec, LoadedSpec, load_all
+    from imagemill.spec_schema import json_schema
 
     if schema:
-        click.echo(json.dumps(spec_file.json_schema(), indent=1))
+        click.echo(json.dumps(json_schema(), indent=1))
         return
-    folder = home.specs_dir()
-    loaded = spec_file.load_all(folder)
-    good = [one for one in loaded if isinstance(one, spec_file.LoadedSpec)]
-    broken = [one for one in loaded if isinstance(one, spec_file.BrokenSpec)]
+    loaded = load_all(specs_dir())
+    good = [one for one in loaded if isinstance(one, LoadedSpec)]
+    broken = [one for one in loaded if isinstance(one, BrokenSpec)]
     show(
         {
             "specs": [one.spec.model_dump(mode="json") for one in good],
