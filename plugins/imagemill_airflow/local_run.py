@@ -20,11 +20,11 @@ import traceback
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, get_args
 
 from imagemill import home
 from imagemill.errors import CallerError, ImagemillError, TemporaryFault, UnusableData
-from imagemill.spec import DatasetSpec
+from imagemill.spec import Conversion
 from imagemill.spec_file import find_spec
 from imagemill_airflow.environment import DAG_FILE, airflow_environment, dags_folder
 from imagemill_airflow.local_airflow import exclusive, load_dag, migrate
@@ -38,6 +38,8 @@ AIRFLOW_HOME = "airflow-local"
 
 INTERRUPTED = 130
 """Exit code of a run that was stopped, as shells have it."""
+
+RUNNERS = get_args(Conversion.model_fields["runner"].annotation)
 
 _FAMILIES = ((CallerError, "caller"), (TemporaryFault, "temporary"), (UnusableData, "data"))
 
@@ -64,9 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--home", type=Path, required=True, help="imagemill's home; Airflow's is a folder in it")
     parser.add_argument("--specs", type=Path, help="folder of the specs")
     parser.add_argument("--force", action="store_true", help="convert even when nothing changed")
-    parser.add_argument("--limit", type=int, default=0, help="rehearse on this many rows")
-    parser.add_argument("--runner", help="instead of the spec's")
-    parser.add_argument("--shards", type=int, help="in each split, instead of the spec's")
+    parser.add_argument("--limit", type=_count, default=0, help="rehearse on this many rows")
+    parser.add_argument("--runner", choices=RUNNERS, help="instead of the spec's")
+    parser.add_argument("--shards", type=_count, help="in each split, instead of the spec's")
     parser.add_argument("--approve", action="store_true", help="answer the spec's approval with yes")
     parser.add_argument("--summary", type=Path, help="where to write the summary")
     parser.add_argument("--json", action="store_true", help="print the summary")
@@ -75,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         "--end-with-stdin", action="store_true", help="stop when stdin closes, as it does when the parent dies"
     )
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
 
 
 def _refresh(options: argparse.Namespace, terminal: TextIO) -> int:
@@ -93,8 +101,10 @@ def _refresh(options: argparse.Namespace, terminal: TextIO) -> int:
         threading.Thread(target=_end_with_stdin, name="end-with-stdin", daemon=True).start()
     with exclusive(airflow_home, what=f"refresh {spec.name}", say=lambda line: print(line, file=terminal)):
         log = None if options.verbose else _redirect_output(airflow_home / "logs" / f"refresh_{spec.name}.log")
-        summary = _run(spec, options, Reporter(terminal), dag_file=dags_folder(specs) / DAG_FILE, home=airflow_home)
-    summary |= {"seconds": round(time.monotonic() - started, 2), "log": str(log) if log else None}
+        migrate(airflow_home)
+        dag = load_dag(dags_folder(specs) / DAG_FILE, f"refresh_{spec.name}")
+        summary = run_dag(dag, _conf(options), approve=options.approve, terminal=terminal)
+    summary |= {"dataset": spec.name, "seconds": round(time.monotonic() - started, 2), "log": log and str(log)}
     text = json.dumps(summary, indent=1, ensure_ascii=False)
     if options.summary:
         options.summary.write_text(text)
@@ -103,21 +113,59 @@ def _refresh(options: argparse.Namespace, terminal: TextIO) -> int:
     return int(summary["exit_code"])
 
 
-def _run(
-    spec: DatasetSpec, options: argparse.Namespace, reporter: Reporter, *, dag_file: Path, home: Path
-) -> dict[str, Any]:
-    migrate(home)
-    dag = load_dag(dag_file, f"refresh_{spec.name}")
-    reporter.watch(dag)
+def _conf(options: argparse.Namespace) -> dict[str, Any]:
     conf = {"force": options.force, "limit": options.limit, "shards": options.shards}
-    if options.runner:
-        conf["runner"] = options.runner
+    return conf | ({"runner": options.runner} if options.runner else {})
+
+
+def run_dag(dag: DAG, conf: dict[str, Any], *, approve: bool, terminal: TextIO) -> dict[str, Any]:
+    """Runs a refresh in this process, on the Airflow that the environment names.
+
+    Args:
+        dag: A freshly loaded DAG; its callbacks and pauses are changed.
+        conf: Values for the trigger form.
+        approve: Answers the approval, where the spec wants one.
+        terminal: Where a person reads what happens.
+
+    Returns:
+        The summary: `state`, `exit_code`, `failure` (`task`, `family`, `message`; None where all went well), `tasks`
+        (`task`, `state`, `seconds`) in their order, and `results`, what each task returned.
+    """
+    reporter = Reporter(terminal)
+    reporter.watch(dag)
     try:
-        run = dag.test(run_conf=conf, mark_success_pattern="approve" if options.approve else None)
-    except KeyboardInterrupt:
-        reporter.failed(None, KeyboardInterrupt())
-        return {"dataset": spec.name, "state": "interrupted", "exit_code": INTERRUPTED, "failure": reporter.failure}
-    return _summary(spec, run, reporter)
+        run = dag.test(run_conf=conf, mark_success_pattern="approve" if approve else None)
+    except KeyboardInterrupt as stopped:
+        reporter.failed(None, stopped)
+        return {
+            "state": "interrupted",
+            "exit_code": INTERRUPTED,
+            "failure": reporter.failure,
+            "tasks": [],
+            "results": {},
+        }
+    good = run.state == "success"
+    return {
+        "state": str(run.state),
+        "exit_code": 0 if good else reporter.exit_code or 1,
+        "failure": None if good else reporter.failure,
+        **_records(dag, run),
+    }
+
+
+def _records(dag: DAG, run: DagRun) -> dict[str, Any]:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        rows = session.scalars(select(XComModel).filter_by(dag_id=run.dag_id, run_id=run.run_id, key="return_value"))
+        results = {row.task_id: XComModel.deserialize_value(row) for row in rows}
+        instances = {ti.task_id: ti for ti in run.get_task_instances(session=session)}
+    order = dag.topological_sort()  # type: ignore[no-untyped-call]  # Airflow's own, without types
+    ordered = [instances[task.task_id] for task in order]
+    tasks = [{"task": ti.task_id, "state": str(ti.state), "seconds": round(ti.duration or 0, 2)} for ti in ordered]
+    return {"tasks": tasks, "results": results}
 
 
 class Reporter:
@@ -174,33 +222,6 @@ class Reporter:
         self._end(context, "FAILED")
         error = context.get("exception")
         self.failed(context["ti"].task_id, error if isinstance(error, BaseException) else None)
-
-
-def _summary(spec: DatasetSpec, run: DagRun, reporter: Reporter) -> dict[str, Any]:
-    from airflow.models.xcom import XComModel
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        rows = session.scalars(select(XComModel).filter_by(dag_id=run.dag_id, run_id=run.run_id, key="return_value"))
-        results = {row.task_id: XComModel.deserialize_value(row) for row in rows}
-        instances = sorted(run.get_task_instances(session=session), key=_start)
-        tasks = [
-            {"task": ti.task_id, "state": str(ti.state), "seconds": round(ti.duration or 0, 2)} for ti in instances
-        ]
-    good = run.state == "success"
-    return {
-        "dataset": spec.name,
-        "state": str(run.state),
-        "exit_code": 0 if good else reporter.exit_code or 1,
-        "failure": None if good else reporter.failure,
-        "tasks": tasks,
-        "results": results,
-    }
-
-
-def _start(ti: Any) -> tuple[bool, Any]:
-    return (ti.start_date is None, ti.start_date or ti.task_id)
 
 
 _STDOUT = os.dup(1)

@@ -63,7 +63,8 @@ def plan_conversion(spec_path: str, params: Any = None, dag_run: Any = None, ti:
     log.info("%s: %s", planned.action, planned.reason)
     if planned.action == "unchanged":
         ti.xcom_push("return_value", _json(planned))
-        raise DownstreamTasksSkipped(tasks=sorted(after.task_id for after in ti.task.get_flat_relatives()))
+        after = sorted(task.task_id for task in ti.task.get_flat_relatives())
+        raise DownstreamTasksSkipped(tasks=after)  # type: ignore[no-untyped-call]  # Airflow's own, without types
     return _json(planned)
 
 
