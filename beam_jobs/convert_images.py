@@ -7,6 +7,7 @@ Exit codes are those of `imagemill`; the last line on stderr says, in JSON, what
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import sys
@@ -55,6 +56,8 @@ class Arguments:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job and returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # One line for every annotation that is not evaluated; nothing in it for an operator.
+    logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)
     try:
         run(parse_arguments(argv))
     except Exception as error:
@@ -92,6 +95,8 @@ def run(arguments: Arguments) -> None:
     pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*arguments.beam, f"--runner={arguments.runner}"]))
     _ = pipeline | "Convert" >> ConvertImages(plan, folder, arguments.block_bytes)
     _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, arguments.runner)
+    # What Beam's import left behind is not garbage: without it, collections among the rows cost a quarter less.
+    gc.freeze()
     result = pipeline.run()
     if arguments.runner == "DataflowRunner":
         return

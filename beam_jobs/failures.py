@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 from imagemill.errors import ImagemillError, TemporaryFault
 
+_STAGE = " [while running "
+"""Begins what Beam adds to a message: the stage it came from."""
+
 # The last line of a formatted traceback; Beam adds in which stage it happened.
 _RAISED = re.compile(
     r"^(?:RuntimeError: )?(imagemill(?:\.\w+)+)\.([A-Z]\w*): (.*?)(?: \[while running .*)?$", re.MULTILINE
@@ -18,7 +21,7 @@ def find_failure(error: BaseException) -> ImagemillError | None:
     """Returns the imagemill error behind an exception, or None where there is none: then it is a bug."""
     for cause in _chain(error):
         if isinstance(cause, ImagemillError):
-            return cause
+            return _clean(cause)
         found = _in_text(str(cause))
         if found:
             return found
@@ -38,10 +41,23 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _in_text(text: str) -> ImagemillError | None:
     for module, name, message in reversed(_RAISED.findall(text)):
-        family = _family(getattr(importlib.import_module(module), name, None))
+        family = _family(_named(module, name))
         if family:
             return family(message)
     return None
+
+
+def _named(module: str, name: str) -> object:
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+
+
+def _clean(error: ImagemillError) -> ImagemillError:
+    message, added, _ = str(error).partition(_STAGE)
+    family = _family(type(error))
+    return family(message) if added and family else error
 
 
 def _family(kind: object) -> type[ImagemillError] | None:

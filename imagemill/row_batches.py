@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import chain
 
 from imagemill.resolution import PlacedRow
 
 _COUNT = struct.Struct("<I")
+_MAKE = partial(tuple.__new__, PlacedRow)  # what `PlacedRow._make` does, without a Python frame for each row
 
 
 def pack_rows(rows: Sequence[PlacedRow]) -> bytes:
@@ -43,7 +45,7 @@ def unpack_rows(packed: bytes) -> Iterable[PlacedRow]:
         position = end
     texts = str(memoryview(packed)[position:], "utf-8").split("\n")
     columns = (texts[number * count : (number + 1) * count] for number in range(4))
-    return map(PlacedRow, numbers[0], *columns, numbers[1], numbers[2])
+    return map(_MAKE, zip(numbers[0], *columns, numbers[1], numbers[2], strict=True))
 
 
 def first_hash(packed: bytes) -> int:
