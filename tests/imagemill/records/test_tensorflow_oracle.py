@@ -8,8 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagemill.images import ImageFacts
+from imagemill.plan import ConversionSettings
 from imagemill.records.example import decode_features, encode_features, encode_image_example
+from imagemill.records.shard_writer import Reference, ShardFiles, record_order, write_shard
 from imagemill.records.tfrecord import frame, read_records
+from imagemill.rows import Row
+from imagemill.storage import open_store
+from tests.support.pictures import encode, noise
 
 tf = pytest.importorskip("tensorflow")
 
@@ -43,25 +48,25 @@ def as_dict(example):
     return features
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(names, values, max_size=8))
 def test_encodes_the_bytes_of_tensorflow(features):
     assert encode_features(features) == oracle(features).SerializeToString(deterministic=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(names, values, max_size=8))
 def test_decodes_what_tensorflow_wrote(features):
     assert decode_features(oracle(features).SerializeToString()) == features
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(names, values, max_size=8))
 def test_tensorflow_decodes_what_we_wrote(features):
     assert as_dict(tf.train.Example.FromString(encode_features(features))) == features
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     data=st.binary(max_size=70_000),
     filename=st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
@@ -100,7 +105,7 @@ def test_every_length_of_varint(size):
     assert encode_features(features) == oracle(features).SerializeToString(deterministic=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(payloads=st.lists(st.binary(max_size=5000), max_size=6))
 def test_tensorflow_reads_our_frames(payloads, tmp_path_factory):
     path = tmp_path_factory.mktemp("frames") / "f.tfrecord"
@@ -116,3 +121,25 @@ def test_we_read_what_tensorflow_wrote(tmp_path):
             writer.write(payload)
     assert path.read_bytes() == b"".join(map(frame, payloads))
     assert list(read_records(io.BytesIO(path.read_bytes()))) == [(0, b""), (16, b"a"), (33, payloads[2])]
+
+
+@pytest.mark.parametrize("compression", ["", "gzip"])
+def test_tensorflow_reads_our_shards(compression, tmp_path):
+    pictures = {f"{number} ü.png": encode(noise().rotate(number), "PNG") for number in range(20)}
+    images, output = open_store(tmp_path / "images"), open_store(tmp_path / "version")
+    for name, picture in pictures.items():
+        images.write(name, picture)
+    files = ShardFiles.named(dataset="pets", split="train", shard=0, shards=1, compression=compression)
+    references = sorted((Reference(Row(name, "cat"), 4, "cat") for name in pictures), key=record_order)
+    chosen = ConversionSettings(split_fractions={"train": 1.0}, compression=compression)
+    write_shard(references, files, images=images, output=output, settings=chosen)
+    scalar = {name: tf.io.FixedLenFeature([], tf.string) for name in ("image/encoded", "image/filename")}
+    scalar |= {name: tf.io.FixedLenFeature([], tf.int64) for name in ("image/class/label", "image/height")}
+    shard = tf.data.TFRecordDataset(str(tmp_path / "version" / files.data), compression_type=compression.upper())
+    found = {}
+    for record in shard:
+        example = tf.io.parse_single_example(record, scalar)
+        assert tf.io.decode_image(example["image/encoded"]).shape == (24, 32, 3)
+        assert (int(example["image/class/label"]), int(example["image/height"])) == (4, 24)
+        found[example["image/filename"].numpy().decode()] = example["image/encoded"].numpy()
+    assert found == pictures

@@ -1,0 +1,135 @@
+import threading
+
+import pytest
+
+from imagemill.errors import TemporaryFault
+from imagemill.records.window import DEFAULT_WINDOW, ReadWindow, read_ahead
+from imagemill.storage import MissingObject, ObjectTooLarge, open_store
+
+
+class Remote:
+    """Objects in memory behind as many parallel reads as asked for; keeps count of what is in memory at once."""
+
+    uri = "memory"
+
+    def __init__(self, objects, parallel_reads=8):
+        self.objects, self.parallel_reads = objects, parallel_reads
+        self.held = self.most_held = 0
+        self.reads, self.threads = [], set()
+        self.before_read = lambda key: None
+        self._lock = threading.Lock()
+
+    def read(self, key, *, max_bytes=None):
+        with self._lock:
+            self.reads.append(key)
+            self.threads.add(threading.get_ident())
+        self.before_read(key)
+        data = self.objects.get(key)
+        if data is None:
+            raise MissingObject(key)
+        if max_bytes is not None and len(data) > max_bytes:
+            raise ObjectTooLarge(key, len(data))
+        with self._lock:
+            self.held += len(data)
+            self.most_held = max(self.most_held, self.held)
+        return data
+
+
+def drain(store, keys, *, window=DEFAULT_WINDOW, max_bytes=1 << 20):
+    for key, outcome in read_ahead(keys, key=str, store=store, window=window, max_bytes=max_bytes):
+        yield key, outcome
+        if isinstance(outcome, bytes):
+            store.held -= len(outcome)
+
+
+def objects(count, size=10):
+    return {f"k{number:04d}": bytes([number % 256]) * size for number in range(count)}
+
+
+def test_order_is_kept_whatever_finishes_first():
+    store = Remote(objects(100))
+    second_read = threading.Event()
+
+    def hold_the_first(key):
+        if key == "k0001":
+            second_read.set()
+        elif key == "k0000":
+            assert second_read.wait(10)
+
+    store.before_read = hold_the_first
+    assert list(drain(store, list(store.objects))) == list(store.objects.items())
+    assert len(store.threads) > 1
+
+
+def test_missing_and_too_large_are_outcomes():
+    store = Remote({"large": b"x" * 11, "good": b"x" * 10})
+    found = dict(drain(store, ["large", "gone", "good"], max_bytes=10))
+    assert isinstance(found["gone"], MissingObject)
+    assert isinstance(found["large"], ObjectTooLarge)
+    assert found["large"].size == 11
+    assert found["good"] == b"x" * 10
+
+
+def test_objects_in_flight_are_bounded():
+    store = Remote(objects(100))
+    taken = []
+
+    def keys():
+        for key in store.objects:
+            taken.append(key)
+            yield key
+
+    window = ReadWindow(objects=5)
+    for number, _ in enumerate(read_ahead(keys(), key=str, store=store, window=window, max_bytes=100)):
+        assert len(taken) <= number + 1 + 5
+
+
+def test_bytes_in_flight_are_bounded_whatever_the_sizes():
+    store = Remote(objects(200, size=1000) | {"k0050x": b"x" * 500_000})
+    found = dict(drain(store, sorted(store.objects), window=ReadWindow(objects=8, bytes=16_000)))
+    assert found == store.objects
+    assert store.most_held <= 16_000 + 500_000
+    small = Remote(objects(200, size=3000))
+    assert dict(drain(small, sorted(small.objects), window=ReadWindow(objects=8, bytes=16_000))) == small.objects
+    assert small.most_held <= 16_000 + 3000
+
+
+def test_a_store_that_asks_for_one_read_at_a_time_gets_no_threads():
+    store = Remote(objects(20), parallel_reads=1)
+    assert dict(drain(store, sorted(store.objects))) == store.objects
+    assert store.threads == {threading.get_ident()}
+
+
+def test_a_fault_is_raised_in_its_turn_and_ends_the_reading():
+    store = Remote(objects(1000))
+
+    def fail(key):
+        if key == "k0003":
+            raise TemporaryFault("the network")
+
+    store.before_read = fail
+    found = []
+    with pytest.raises(TemporaryFault, match="the network"):
+        found.extend(key for key, _ in drain(store, sorted(store.objects), window=ReadWindow(objects=4)))
+    assert len(store.reads) < 20
+
+
+def test_leaving_early_stops_the_reading():
+    store = Remote(objects(1000))
+    reading = drain(store, sorted(store.objects), window=ReadWindow(objects=4))
+    assert next(reading)[0] == "k0000"
+    reading.close()
+    assert len(store.reads) < 20
+
+
+def test_a_real_folder(tmp_path):
+    (tmp_path / "a").write_bytes(b"one")
+    outcomes = list(read_ahead(["a", "b"], key=str, store=open_store(tmp_path), window=ReadWindow(), max_bytes=9))
+    assert outcomes[0] == ("a", b"one")
+    assert isinstance(outcomes[1][1], MissingObject)
+
+
+@pytest.mark.parametrize("bounds", [{"objects": 0}, {"bytes": 0}])
+def test_a_window_has_room(bounds):
+    with pytest.raises(ValueError, match="room for at least one"):
+        ReadWindow(**bounds)
