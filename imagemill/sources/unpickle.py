@@ -55,10 +55,11 @@ _RECONSTRUCT = "_reconstruct"
 _NDARRAY = _Global("numpy", "ndarray")
 _DTYPE = _Global("numpy", "dtype")
 _ENCODE = _Global("_codecs", "encode")
+_BYTES = _Global("__builtin__", "bytes")  # how Python 3 writes an empty one
 _RECONSTRUCTORS = frozenset(
     {_Global("numpy.core.multiarray", _RECONSTRUCT), _Global("numpy._core.multiarray", _RECONSTRUCT)}
 )
-_KNOWN = {(known.module, known.name): known for known in (_NDARRAY, _DTYPE, _ENCODE, *_RECONSTRUCTORS)}
+_KNOWN = {(known.module, known.name): known for known in (_NDARRAY, _DTYPE, _ENCODE, _BYTES, *_RECONSTRUCTORS)}
 
 _MARK = object()
 
@@ -263,6 +264,8 @@ def _reduce(machine: _Machine) -> None:
             machine.stack.append(_Uint8())
         case _Global(name="dtype"), (str() | bytes() as kind, *_):
             raise UnsafePickle(f"it has an array of dtype {kind[:20]!r}, and CIFAR's pixels are 'u1' (unsigned bytes)")
+        case _Global(name="bytes"), ():
+            machine.stack.append(b"")
         case _Global(name="encode"), (str() as text, "latin1" | "latin-1"):
             machine.stack.append(_encode(machine, text))
         case _:
