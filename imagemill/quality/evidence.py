@@ -19,6 +19,11 @@ EXAMPLES_KEPT = 5
 """Rejected rows told for each reason."""
 
 
+def printable(text: str) -> str:
+    """Returns text that UTF-8 can hold; what stands for bytes that were no text shows as an escape."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 @dataclass(slots=True)
 class Faults:
     """The first few faults, and how many there are: bounded, whatever the damage."""
@@ -29,7 +34,7 @@ class Faults:
     def add(self, object_name: str, detail: str, *, offset: int | None = None, key: str = "") -> None:
         self.count += 1
         if len(self.places) < PLACES_KEPT:
-            self.places.append(Place(object=object_name, offset=offset, key=key, detail=detail))
+            self.places.append(Place(object=object_name, offset=offset, key=printable(key), detail=printable(detail)))
 
     def extend(self, others: Faults) -> None:
         self.count += others.count
@@ -171,6 +176,7 @@ class Evidence:
         sample: The sampled records.
         whole: Whole shards as the oracle counted them.
         reader: Who read the sample back.
+        reader_crash: How the reader came to an end before its work did; "" where it did not.
         full_scan: Whether the framing of every record was verified.
         images_uri: The staged images; None where nobody may compare with them.
     """
@@ -185,6 +191,7 @@ class Evidence:
     sample: Sequence[Sampled]
     whole: Sequence[WholeShard]
     reader: str
+    reader_crash: str
     full_scan: bool
     images_uri: str | None
 

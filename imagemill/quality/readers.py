@@ -14,10 +14,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TextIO
 
 import imagemill
-from imagemill.errors import CallerError, UnusableData
+from imagemill.errors import CallerError
 from imagemill.quality.evidence import ReadBack
 from imagemill.quality.oracle import quiet
 from imagemill.records.example import MalformedExample, decode_features
@@ -42,11 +42,13 @@ class Readings:
         reader: Who, with its version.
         records: One for each record of the sample file, in order.
         whole: Records of each whole shard, or why it cannot be read; empty where the reader reads samples only.
+        crash: How the reader came to an end before its work did; "" where it did not.
     """
 
     reader: str
     records: list[ReadBack]
     whole: list[tuple[int | None, str]]
+    crash: str = ""
 
 
 class Reader(Protocol):
@@ -146,31 +148,24 @@ def _end(process: subprocess.Popen[str]) -> None:
 class TensorFlowReader:
     """TensorFlow's own reader, in a process that imports it while the caller still gathers the sample."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Any) -> None:
+    def __init__(self, process: subprocess.Popen[str], log: TextIO) -> None:
         self._process, self._log = process, log
 
     def read(self, sample: Path, whole: Sequence[LocalShard]) -> Readings:
-        """Reads the sample and the whole shards.
-
-        Raises:
-            UnusableData: TensorFlow crashed over them.
-        """
         request = {"sample": str(sample), "whole": [[str(shard.path), shard.compression] for shard in whole]}
         output, _ = self._process.communicate(json.dumps(request) + "\n")
         answers = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-        if self._process.returncode != 0:
-            self._log.seek(0)
-            tail = "\n".join(self._log.read().splitlines()[-15:])
-            read = sum("record" in answer for answer in answers)
-            raise UnusableData(
-                f"TensorFlow's reader ended with code {self._process.returncode} after {read} sampled records; "
-                f"its last words:\n{tail}"
-            )
         return Readings(
             reader=next((answer["reader"] for answer in answers if "reader" in answer), "TensorFlow"),
             records=[_from_json(answer["record"]) for answer in answers if "record" in answer],
             whole=[(answer["whole"]["records"], answer["whole"]["problem"]) for answer in answers if "whole" in answer],
+            crash=self._last_words() if self._process.returncode else "",
         )
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = [line for line in self._log.read().splitlines() if line.strip()]
+        return f"TensorFlow's process ended with code {self._process.returncode}: {lines[-1] if lines else 'no word'}"
 
 
 def _from_json(value: dict[str, Any]) -> ReadBack:

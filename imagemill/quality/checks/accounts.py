@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from imagemill.manifest import Account, Manifest
+from imagemill.manifest import MANIFEST, Account, Manifest
 from imagemill.quality.checks.check import Check, Outcome
 from imagemill.quality.evidence import Evidence, Faults, RejectFacts
 from imagemill.rows import UNASSIGNED
-
-ACCOUNTS = "manifest.json"
-REJECTS = "rejects.jsonl"
+from imagemill.version_files import REJECTS
 
 
 def _accounting(evidence: Evidence) -> Outcome:
@@ -19,12 +17,12 @@ def _accounting(evidence: Evidence) -> Outcome:
     faults = Faults()
     for account in manifest.accounts:
         if not account.balanced:
-            faults.add(ACCOUNTS, f"{_name(account)}: {_sum(account)}")
+            faults.add(MANIFEST, f"{_name(account)}: {_sum(account)}")
     _compare_records(manifest, faults)
     _compare_rejects(manifest, evidence.rejects, faults)
     plan = evidence.plan
-    if plan is not None and plan.sample_below is None and plan.rows != manifest.rows:
-        faults.add(ACCOUNTS, f"{manifest.rows:,} rows are accounted for, the plan counted {plan.rows:,}")
+    if plan is not None and plan.rows != manifest.rows:
+        faults.add(MANIFEST, f"{manifest.rows:,} rows are accounted for, the plan counted {plan.rows:,}")
     return Outcome(
         observed=f"{manifest.rows:,} rows: {manifest.records:,} records, {manifest.rejected:,} rejected, "
         f"{manifest.duplicates:,} duplicates",
@@ -79,7 +77,7 @@ def _compare(
         seen, stated = found.get(stratum, 0), booked.get(stratum, 0)
         if seen != stated:
             split, label = stratum
-            faults.add(ACCOUNTS, f"split {split}, label {label}: {seen:,} {what}, {stated:,} are accounted for")
+            faults.add(MANIFEST, f"split {split}, label {label}: {seen:,} {what}, {stated:,} are accounted for")
 
 
 def _rejected_share(evidence: Evidence) -> Outcome:
@@ -118,9 +116,9 @@ def _empty_split(evidence: Evidence) -> Outcome:
     wanted = {split.name for split in planned if split.rows} | (records.keys() - {UNASSIGNED})
     for split in sorted(wanted):
         if records[split] == 0:
-            faults.add(ACCOUNTS, f"split {split} has no record")
+            faults.add(MANIFEST, f"split {split} has no record")
     if evidence.manifest.records == 0:
-        faults.add(ACCOUNTS, "the dataset has no record at all")
+        faults.add(MANIFEST, "the dataset has no record at all")
     parts = ", ".join(f"{split} {records[split]:,}" for split in sorted(wanted)) or "no split"
     return Outcome(
         observed=f"records: {parts}",

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 
-from imagemill.manifest import Manifest
+from imagemill.labels import LABELS as LABELS_FILE
+from imagemill.manifest import MANIFEST, Manifest
 from imagemill.quality.checks.check import Check, Outcome
 from imagemill.quality.evidence import Evidence, Faults, Sampled
-
-LABELS_TXT = "labels.txt"
 
 
 def _labels(evidence: Evidence) -> Outcome:
     manifest = evidence.manifest
     faults = Faults()
     if evidence.labels_txt is not None and list(evidence.labels_txt) != manifest.labels:
-        faults.add(LABELS_TXT, "lists other labels than the manifest")
+        faults.add(LABELS_FILE, "lists other labels than the manifest")
     counts = _count_ids(manifest, faults)
     for sampled in evidence.sample:
         _judge_record(sampled, manifest.labels, faults)
@@ -23,9 +22,7 @@ def _labels(evidence: Evidence) -> Outcome:
     if not evidence.limited:
         for label, name in enumerate(manifest.labels):
             if counts[label] < least:
-                faults.add(
-                    "manifest.json", f"label {name!r} has {counts[label]:,} records, at least {least:,} are wanted"
-                )
+                faults.add(MANIFEST, f"label {name!r} has {counts[label]:,} records, at least {least:,} are wanted")
     covered = sum(1 for label in range(len(manifest.labels)) if counts[label])
     return Outcome(
         observed=f"{covered:,} of {len(manifest.labels):,} labels have records",

@@ -14,9 +14,11 @@ def _sample_decodes(evidence: Evidence) -> Outcome:
     for sampled in read:
         if sampled.found is not None:
             _add(faults, sampled, _decode_fault(sampled.found))
+    sound = len(read) - faults.count
+    if evidence.reader_crash:
+        faults.add("", evidence.reader_crash)
     return Outcome(
-        observed=f"{len(read) - faults.count:,} of {len(read):,} sampled records parse and decode, "
-        f"read by {evidence.reader}",
+        observed=f"{sound:,} of {len(read):,} sampled records parse and decode, read by {evidence.reader}",
         expected="every sampled record parses and decodes to the size it states",
         faults=faults,
         skipped="" if read else _EMPTY,

@@ -1,0 +1,39 @@
+"""Where a version comes from, as facts for a person."""
+
+from __future__ import annotations
+
+import json
+
+from imagemill.plan import ConversionPlan
+from imagemill.storage.store import MissingObject, Store
+
+RUN = "run.json"
+"""Who converted when and where; nothing in it affects the bytes."""
+
+
+def read_provenance(store: Store, plan: ConversionPlan | None) -> dict[str, str]:
+    """Returns what plan and run tell, with dotted names; nothing of what cannot be read."""
+    facts: dict[str, str] = {}
+    if plan is not None:
+        facts["index"], facts["images"] = plan.index, plan.images
+        facts |= _flat("settings", plan.settings.model_dump(mode="json"))
+    return facts | _flat("run", _read_run(store))
+
+
+def _read_run(store: Store) -> object:
+    try:
+        return json.loads(store.read(RUN))
+    except (MissingObject, ValueError):
+        return {}
+
+
+def _flat(prefix: str, value: object) -> dict[str, str]:
+    if isinstance(value, dict):
+        return {
+            name: text
+            for key, part in value.items()
+            for name, text in _flat(f"{prefix}.{key}" if prefix else str(key), part).items()
+        }
+    if isinstance(value, list):
+        return {prefix: ", ".join(map(str, value))}
+    return {prefix: "" if value is None else str(value)}
