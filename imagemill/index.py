@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from imagemill.rows import Reason, Rejected, Row
+from imagemill.storage.uri import RESERVED
 
 HEADER = "filename,label,split,group"
 """First line of every index that imagemill writes."""
@@ -143,6 +144,8 @@ def _segment_fault(name: str) -> str | None:
     for segment in name.split("/"):
         if segment in {"", ".", ".."}:
             return f"the name has {segment!r} between slashes"
+        if segment.startswith(RESERVED):
+            return f"the name has a part that starts with {RESERVED!r}, which imagemill keeps for itself"
     return None
 
 

@@ -55,7 +55,7 @@ def fetch_archive(
     if location.startswith(("http://", "https://")):
         return _from_url(location, sha256=sha256, downloads=downloads, hints=hints, progress=progress)
     place = uri.parse(location)
-    path = Path(place.path) if place.is_local else _from_store(location, downloads=downloads, progress=progress)
+    path = Path(place.path) if place.is_local else fetch_from_store(location, downloads=downloads, progress=progress)
     if not path.is_file():
         what = (
             "is a folder; name the .tar.gz file itself" if path.is_dir() else "does not exist; check `source.archive`"
@@ -85,7 +85,13 @@ def _from_url(
     raise TemporaryFault(f"{path} does not keep the bytes written to it; check the disk, then try again")
 
 
-def _from_store(location: str, *, downloads: Path, progress: Progress) -> Path:
+def fetch_from_store(location: str, *, downloads: Path, progress: Progress) -> Path:
+    """Returns a copy of an object below `downloads`, fetched unless this very version of it is there.
+
+    Raises:
+        CallerError: There is no such object.
+        TemporaryFault: It changed while it was read.
+    """
     from imagemill.storage import open_store
 
     folder, key = uri.split(location)
@@ -100,14 +106,13 @@ def _from_store(location: str, *, downloads: Path, progress: Progress) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part-{os.getpid()}")
     progress.begin(f"download {location}", total=found.size, unit="bytes")
-    with part.open("wb") as file:
-        while file.tell() < found.size:
-            chunk = store.read_range(key, file.tell(), _CHUNK)
-            if not chunk:
-                break
-            file.write(chunk)
-            progress.advance(len(chunk))
-    progress.end()
+    try:
+        with part.open("wb") as file:
+            while chunk := store.read_range(key, file.tell(), _CHUNK):
+                file.write(chunk)
+                progress.advance(len(chunk))
+    finally:
+        progress.end()
     again = store.stat(key)
     if again is None or again.generation != found.generation or part.stat().st_size != found.size:
         part.unlink()

@@ -26,7 +26,6 @@ ATTEMPTS = 6
 FIRST_PAUSE_SECONDS = 0.5
 """Pause after the first failure; it doubles with each one that follows."""
 
-_CHUNK = 1 << 20
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -138,7 +137,8 @@ class _Transfer:
         self.progress.begin(f"download {self.url}", total=total, unit="bytes")
         try:
             self.progress.advance(size)
-            for chunk in response.iter_raw(_CHUNK):
+            # In the pieces that arrive: a piece size would hold back, and lose, what came before a cut.
+            for chunk in response.iter_raw():
                 self.file.write(chunk)
                 self.progress.advance(len(chunk))
         finally:

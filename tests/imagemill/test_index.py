@@ -91,6 +91,7 @@ def test_bad_rows(line, reason, detail):
         ("./a.png", "'.'"),
         ("a//b.png", "''"),
         ("a/", "''"),
+        ("a/.imagemill-tmp-1/b.png", "keeps for itself"),
         ("a\nb.png", r"'\n'"),
         ("a\x7f.png", r"'\x7f'"),
         ("a\x85.png", r"'\x85'"),
