@@ -13,7 +13,7 @@ GRACE_SECONDS = 5
 """Time between asking a process to end and ending it."""
 
 # A pipe's end of file is the one sign of a parent's death that a SIGKILL cannot suppress, on Linux and macOS alike.
-_GUARD = f'cat; kill -TERM -- "-$1"; sleep {GRACE_SECONDS}; kill -KILL -- "-$1"'
+_GUARD = f'cat; kill -s TERM -- "-$1"; sleep {GRACE_SECONDS}; kill -s KILL -- "-$1"'
 
 
 class JobProcess:

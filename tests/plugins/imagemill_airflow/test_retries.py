@@ -1,0 +1,89 @@
+"""Which failures are repeated: the policy's table, and Airflow really acting on it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.airflow_home import HOME
+
+from airflow.sdk import RetryAction  # isort: skip  (after its settings)
+from airflow.sdk.exceptions import AirflowTaskTimeout  # isort: skip
+from imagemill.errors import CallerError, TemporaryFault, UnusableData
+from imagemill_airflow.beam_launch import JobCrashed
+from imagemill_airflow.retries import retry_policy
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (TemporaryFault("503"), RetryAction.RETRY),
+        (ConnectionResetError(), RetryAction.RETRY),
+        (TimeoutError(), RetryAction.RETRY),
+        (CallerError("no such archive"), RetryAction.FAIL),
+        (UnusableData("too many rejects"), RetryAction.FAIL),
+        (JobCrashed("boom"), RetryAction.FAIL),
+        (KeyError("a bug"), RetryAction.FAIL),
+        (KeyboardInterrupt(), RetryAction.FAIL),
+        (AirflowTaskTimeout(), RetryAction.DEFAULT),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else value.name,
+)
+def test_the_family_decides(error, action):
+    assert retry_policy().evaluate(error, 1, 4).action is action
+
+
+DAG_FILE = """
+from datetime import timedelta
+from airflow.sdk import DAG, task
+from imagemill.errors import CallerError, TemporaryFault, UnusableData
+from imagemill_airflow.retries import retry_arguments
+
+@task
+def fail(kind, ti=None):
+    print(f"try of {kind.__name__}")
+    raise kind("as asked")
+
+@task
+def heal(ti=None):
+    if ti.try_number < 3:
+        raise TemporaryFault("not yet")
+
+with DAG("families", schedule=None, default_args=retry_arguments() | {"retries": 2, "retry_delay": timedelta(0)}):
+    for kind in (CallerError, TemporaryFault, UnusableData, KeyError):
+        fail.override(task_id=kind.__name__)(kind)
+    heal()
+"""
+
+RUN = """
+import json, sys
+from pathlib import Path
+from imagemill_airflow.local_airflow import load_dag, migrate
+home, dag_file = map(Path, sys.argv[1:])
+migrate(home)
+run = load_dag(dag_file, "families").test()
+print(json.dumps({ti.task_id: [str(ti.state), ti.try_number] for ti in run.get_task_instances()}))
+"""
+
+
+def test_airflow_repeats_temporary_faults_only(tmp_path):
+    dag_file = tmp_path / "families.py"
+    dag_file.write_text(DAG_FILE)
+    output = subprocess.run(
+        [sys.executable, "-c", RUN, str(tmp_path / "airflow"), str(dag_file)],
+        env=os.environ | {"AIRFLOW_HOME": str(tmp_path / "airflow"), "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert json.loads(output.splitlines()[-1]) == {
+        "CallerError": ["failed", 1],
+        "UnusableData": ["failed", 1],
+        "KeyError": ["failed", 1],
+        "TemporaryFault": ["failed", 3],
+        "heal": ["success", 3],
+    }
+    assert Path(HOME).is_dir()
