@@ -10,7 +10,7 @@ from imagemill.errors import CallerError
 from imagemill.external_sort import sorted_lines
 from imagemill.index import HEADER, format_row, header_fault, is_header, iter_lines, parse_row
 from imagemill.rows import Rejected
-from imagemill.sources.folder import local_folder
+from imagemill.sources.folder import images_root
 from imagemill.sources.links import find_below, place_images, remove_others
 from imagemill.sources.rows_file import RowsFile
 from imagemill.sources.tree import PreparedTree, PrepareSummary
@@ -23,14 +23,26 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 
 
-def prepare_index(source: IndexSource, tree: PreparedTree, *, progress: Progress) -> PrepareSummary:
-    """Makes the tree of an index: good rows normalised, bad ones to the letter, so that each is accounted for later.
+def images_of(source: IndexSource, tree: Path) -> str:
+    """Returns the local folder of an index's images.
 
     Raises:
-        CallerError: There is no such CSV or folder, it has no row, or its header names other columns.
+        CallerError: There is none, or it and the tree are one inside the other.
+    """
+    if source.images is not None:
+        return images_root(source.images, tree, setting="source.images")
+    return images_root(uri.split(source.index)[0], tree, setting="source.index")
+
+
+def prepare_index(source: IndexSource, tree: PreparedTree, *, images: str, progress: Progress) -> PrepareSummary:
+    """Makes the tree of an index: good rows normalised, bad ones to the letter.
+
+    Each row is accounted for later, by the conversion.
+
+    Raises:
+        CallerError: There is no such CSV, it has no row, or its header names other columns.
     """
     folder, key = uri.split(source.index)
-    images = local_folder(source.images or folder, tree, setting="source.images" if source.images else "source.index")
     tree.begin({"source": "index", "index": uri.normalise(source.index), "images": images})
     bad = _Count()
     rows = RowsFile(tree)

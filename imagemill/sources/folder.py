@@ -17,17 +17,18 @@ from imagemill.sources.tree import PreparedTree, PrepareSummary
 from imagemill.storage import uri
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imagemill.progress import Progress
     from imagemill.spec import FolderSource
 
 
-def prepare_folder(source: FolderSource, tree: PreparedTree, *, progress: Progress) -> PrepareSummary:
-    """Makes the tree of a folder; `docs/sources.md` has the rules.
+def prepare_folder(source: FolderSource, tree: PreparedTree, *, root: str, progress: Progress) -> PrepareSummary:
+    """Makes the tree of a folder, `root` by `images_root`; `docs/sources.md` has the rules.
 
     Raises:
-        CallerError: There is no such folder, it has no image, or it and the tree are one inside the other.
+        CallerError: The folder has no image.
     """
-    root = local_folder(source.root, tree, setting="source.root")
     tree.begin({"source": "folder", "root": root, "layout": source.layout})
     walk = FolderWalk(source, root)
     rows = RowsFile(tree)
@@ -56,7 +57,7 @@ def prepare_folder(source: FolderSource, tree: PreparedTree, *, progress: Progre
     )
 
 
-def local_folder(location: str, tree: PreparedTree, *, setting: str) -> str:
+def images_root(location: str, tree: Path, *, setting: str) -> str:
     """Returns the path of an existing local folder that shares nothing with the tree.
 
     Raises:
@@ -71,10 +72,10 @@ def local_folder(location: str, tree: PreparedTree, *, setting: str) -> str:
     if not os.path.isdir(place.path):
         what = "is not a folder" if os.path.exists(place.path) else "does not exist"
         raise CallerError(f"`{setting}`: {place.path} {what}; name the folder that holds the images")
-    own = uri.parse(tree.root)
+    own = uri.parse(tree)
     if place.contains(own) or own.contains(place):
         raise CallerError(
-            f"`{setting}` is {place.path} and the prepared tree is {tree.root}: one holds the other; prepare elsewhere"
+            f"`{setting}` is {place.path} and the prepared tree is {own}: one holds the other; prepare elsewhere"
         )
     return place.path
 

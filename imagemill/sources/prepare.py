@@ -31,24 +31,29 @@ def prepare(source: Source, tree: Path, *, downloads: Path, progress: Progress) 
         CallerError: The source is missing, damaged or hostile, or the folder is not ours.
         TemporaryFault: The source cannot be reached now, or another process prepares the same tree.
     """
-    with open_tree(tree) as prepared:
-        match source:
-            case CifarSource():
-                from imagemill.sources.cifar import prepare_cifar
+    match source:
+        case CifarSource():
+            from imagemill.sources.cifar import prepare_cifar
 
+            with open_tree(tree) as prepared:
                 return prepare_cifar(source, prepared, downloads=downloads, progress=progress)
-            case ShapesSource():
-                from imagemill.sources.shapes import prepare_shapes
+        case ShapesSource():
+            from imagemill.sources.shapes import prepare_shapes
 
+            with open_tree(tree) as prepared:
                 return prepare_shapes(source, prepared, downloads=downloads, progress=progress)
-            case FolderSource():
-                from imagemill.sources.folder import prepare_folder
+        case FolderSource():
+            from imagemill.sources.folder import images_root, prepare_folder
 
-                return prepare_folder(source, prepared, progress=progress)
-            case IndexSource():
-                from imagemill.sources.csv_index import prepare_index
+            root = images_root(source.root, tree, setting="source.root")
+            with open_tree(tree) as prepared:
+                return prepare_folder(source, prepared, root=root, progress=progress)
+        case IndexSource():
+            from imagemill.sources.csv_index import images_of, prepare_index
 
-                return prepare_index(source, prepared, progress=progress)
+            images = images_of(source, tree)
+            with open_tree(tree) as prepared:
+                return prepare_index(source, prepared, images=images, progress=progress)
 
 
 def needs_prepare(source: Source) -> bool:
