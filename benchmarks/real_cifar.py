@@ -1,7 +1,8 @@
 """Cuts real pictures into a CIFAR-10-layout archive: `python -m benchmarks.real_cifar PICTURES ARCHIVE [--images N]`.
 
 CIFAR's own archive cannot be fetched everywhere; pictures can be found anywhere (an icon theme, a photo folder).
-Every image is a 32x32 crop at a position drawn from a fixed seed; the class is the picture's folder, modulo ten.
+Every image is a 32x32 crop at a position drawn from a fixed seed; the class is the number of
+the picture's folder, modulo ten.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import argparse
 import io
 import pickle
 import tarfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ CLASSES = [f"folder_{number}" for number in range(10)]
 def load_pictures(root: Path) -> list[tuple[int, np.ndarray]]:
     """Returns (class, height x width x 3 uint8) of every picture at least one crop wide."""
     pictures = []
+    folders: dict[str, int] = {}
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in {".png", ".jpg", ".jpeg"} or path.is_symlink():
             continue
@@ -31,8 +32,8 @@ def load_pictures(root: Path) -> list[tuple[int, np.ndarray]]:
                 continue
             rgba = image.convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
-        label = zlib.crc32(path.parent.name.encode()) % len(CLASSES)
-        pictures.append((label, np.asarray(flat)))
+        number = folders.setdefault(path.parent.name, len(folders))
+        pictures.append((number % len(CLASSES), np.asarray(flat)))
     return pictures
 
 
