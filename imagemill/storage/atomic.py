@@ -101,6 +101,8 @@ class AtomicFile:
             os.close(descriptor)
 
     def _flush(self) -> None:
+        if not self._waiting:
+            return
         data = memoryview(self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting))
         self._waiting.clear()
         self._waiting_bytes = 0
@@ -115,7 +117,7 @@ def crc32c_of(descriptor: int, size: int) -> int:
     """Returns the CRC-32C of an open file's first `size` bytes."""
     crc, offset = 0, 0
     # A buffer no larger than the file: small files are many, and a large buffer costs more than reading them.
-    while chunk := os.pread(descriptor, min(BUFFER_BYTES, size - offset), offset):
+    while offset < size and (chunk := os.pread(descriptor, min(BUFFER_BYTES, size - offset), offset)):
         crc = google_crc32c.extend(crc, chunk)
         offset += len(chunk)
     return crc
@@ -134,7 +136,8 @@ def create_temporary(folder: str) -> tuple[int, str]:
         try:
             return os.open(path, flags, 0o666), path
         except FileNotFoundError:
-            make_folder(folder)
+            with suppress(FileNotFoundError):  # pruned again meanwhile
+                make_folder(folder)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
 
 
@@ -151,7 +154,7 @@ def make_folder(folder: str) -> None:
         with suppress(FileExistsError):
             os.mkdir(made)
             flush_folder(os.path.dirname(made))
-        if not os.path.isdir(made):
+        if os.path.lexists(made) and not os.path.isdir(made):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), made)
 
 
@@ -193,7 +196,11 @@ def folder_lock(folder: str) -> Iterator[None]:
 def _locked(path: str) -> int:
     while True:
         # flock, not lockf: it belongs to the open file, so that threads of one process exclude each other too.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            make_folder(os.path.dirname(path))
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with suppress(FileNotFoundError):

@@ -21,7 +21,7 @@ RUN_ENTRIES = 200_000
 _NOTHING = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR})  # vanished, dangling or circular
 
 
-def walk(base: str, prefix: str) -> Iterator[ObjectInfo]:
+def walk(base: str, prefix: str, *, run_entries: int = RUN_ENTRIES) -> Iterator[ObjectInfo]:
     """Yields the files below a folder whose key starts with `prefix`, sorted by the key's UTF-8 bytes.
 
     Symbolic links to files are files; links to folders, dangling links, sockets and pipes are nothing. A name that is
@@ -30,18 +30,19 @@ def walk(base: str, prefix: str) -> Iterator[ObjectInfo]:
     Args:
         base: The folder's path, with "/" at its end.
         prefix: Any beginning of a key.
+        run_entries: Entries of one folder to sort in memory at once.
 
     Raises:
         OSError: A folder cannot be read. A folder that is missing or vanishes meanwhile is empty.
     """
     start = prefix[: prefix.rfind("/") + 1]
-    stack = [(start, _sorted_entries(base + start, prefix[len(start) :]))]
+    stack = [(start, _sorted_entries(base + start, prefix[len(start) :], run_entries))]
     while stack:
         folder, entries = stack[-1]
         for name in entries:
             key = folder + name
             if name.endswith("/"):
-                stack.append((key, _sorted_entries(base + key, "")))
+                stack.append((key, _sorted_entries(base + key, "", run_entries)))
                 break
             info = _file(base + key, key)
             if info is not None:
@@ -60,24 +61,24 @@ def _file(path: str, key: str) -> ObjectInfo | None:
     return ObjectInfo(key, found.st_size) if stat.S_ISREG(found.st_mode) else None
 
 
-def _sorted_entries(folder: str, beginning: str) -> Iterator[str]:
+def _sorted_entries(folder: str, beginning: str, run_entries: int) -> Iterator[str]:
     """Yields names, folders with "/" at their end: sorted so, a depth-first walk meets full keys in order.
 
     Strings compare by code point, which is the order of their UTF-8 bytes.
     """
     entries = _entries(folder, beginning)
-    first = sorted(islice(entries, RUN_ENTRIES))
-    if len(first) < RUN_ENTRIES:
+    first = sorted(islice(entries, run_entries))
+    if len(first) < run_entries:
         return iter(first)
-    return _merged(first, entries)
+    return _merged(first, entries, run_entries)
 
 
-def _merged(run: list[str], entries: Iterator[str]) -> Iterator[str]:
+def _merged(run: list[str], entries: Iterator[str], run_entries: int) -> Iterator[str]:
     with ExitStack() as spools:
         runs = []
         while run:
             runs.append(spools.enter_context(NameSpool(run)))
-            run = sorted(islice(entries, RUN_ENTRIES))
+            run = sorted(islice(entries, run_entries))
         yield from heapq.merge(*runs)
 
 

@@ -25,7 +25,8 @@ from imagemill.storage.store import (
 
 CHUNK_BYTES = 1 << 20
 _READ_TRIES = 5
-_TICK_NS = 20_000_000  # of file times: 1 to 10 ms, by the kernel's configuration
+_REST_NS = 50_000_000
+"""Age at which a file counts as written: many ticks of file times, in which a rewrite hides (1 to 10 ms each)."""
 _ABSENT_CODES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ})
 
 
@@ -58,8 +59,13 @@ class LocalStore:
         except OSError as error:
             raise os_fault(error, self.uri, "list") from error
 
-    def read(self, key: str, *, max_bytes: int | None = None) -> bytes:
+    def read(self, key: str, *, max_bytes: int | None = None, at_rest: bool = False) -> bytes:
         """Returns the whole object as it was at one moment.
+
+        Args:
+            key: Name relative to the root.
+            max_bytes: The largest object to accept.
+            at_rest: Wait until the file is 50 ms old: somebody may still be writing it under its final name.
 
         Raises:
             MissingObject: There is none.
@@ -69,12 +75,14 @@ class LocalStore:
         for _ in range(_READ_TRIES):
             descriptor, before = self._open(key)
             try:
+                if at_rest and not _at_rest(descriptor, before):
+                    continue
                 if max_bytes is not None and before.st_size > max_bytes:
                     raise ObjectTooLarge(
                         f"{self._base}{key} has {before.st_size} bytes, more than {max_bytes}", before.st_size
                     )
-                data = _snapshot(descriptor, before)
-                if data is not None:
+                data = _pread(descriptor, 0, before.st_size)
+                if _same_state(before, os.fstat(descriptor)) and len(data) == before.st_size:
                     return data
             except OSError as error:
                 raise os_fault(error, self._base + key, "read") from error
@@ -108,6 +116,8 @@ class LocalStore:
             return self._checked(key)
         try:
             found = os.stat(self._path(key))
+        except MissingObject:
+            return None
         except OSError as error:
             if error.errno in _ABSENT_CODES:
                 return None
@@ -123,7 +133,7 @@ class LocalStore:
         Raises:
             CallerError: The root is a file, or a folder cannot be read.
         """
-        if prefix and uri.escapes(prefix.removesuffix("/")):
+        if "/" in prefix and uri.escapes(prefix[: prefix.rfind("/")]):
             raise CallerError(f"{self.uri}: {prefix!r} is no prefix of a key; drop '.', '..' and empty segments")
         try:
             if os.path.exists(self.uri) and not os.path.isdir(self.uri):
@@ -150,7 +160,6 @@ class LocalStore:
             return self._put(key, path, data, durable=durable)
         folder = os.path.dirname(path)
         try:
-            atomic.make_folder(folder)
             with atomic.folder_lock(folder):
                 self._require_generation(key, if_generation)
                 return self._put(key, path, data, durable=durable)
@@ -190,9 +199,11 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         """Removes an object, and the folders that it leaves empty; one that is already gone is fine."""
-        path = self._path(key)
+        path = self._base + key
         try:
-            os.unlink(path)
+            os.unlink(self._path(key))
+        except MissingObject:
+            return
         except OSError as error:
             if error.errno in _ABSENT_CODES or os.path.isdir(path):
                 return
@@ -285,14 +296,13 @@ def _pread(descriptor: int, offset: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def _snapshot(descriptor: int, before: os.stat_result) -> bytes | None:
-    """Returns a file's bytes, or None where it changed while they were read."""
-    fresh = time.time_ns() - before.st_mtime_ns < _TICK_NS
-    data = _pread(descriptor, 0, before.st_size)
-    # Within one tick of the kernel's clock a rewrite leaves size and time as they were: such a file is read twice.
-    if fresh and data != _pread(descriptor, 0, before.st_size):
-        return None
-    return data if _same_state(before, os.fstat(descriptor)) and len(data) == before.st_size else None
+def _at_rest(descriptor: int, found: os.stat_result) -> bool:
+    """Tells whether nobody is rewriting a file, waiting a moment where it is too young to say."""
+    age = time.time_ns() - found.st_mtime_ns
+    if 0 <= age < _REST_NS:
+        time.sleep((_REST_NS - age) / 1e9)
+        return _same_state(found, os.fstat(descriptor))
+    return True
 
 
 def _same_state(before: os.stat_result, after: os.stat_result) -> bool:

@@ -63,8 +63,13 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, key: str, *, max_bytes: int | None = None) -> bytes:
+    def read(self, key: str, *, max_bytes: int | None = None, at_rest: bool = False) -> bytes:
         """Returns the whole object as it was at one moment: never half old, half new.
+
+        Args:
+            key: Name relative to the root.
+            max_bytes: The largest object to accept.
+            at_rest: The object may be a file that somebody else is still writing in place: make sure that nobody is.
 
         Raises:
             MissingObject: There is none.

@@ -24,7 +24,7 @@ def transfer(source: Store, destination: Store, key: str) -> int:
         TemporaryFault: The object vanished, never rested, or was not stored as sent.
     """
     try:
-        data = source.read(key, max_bytes=WHOLE_BYTES)
+        data = source.read(key, max_bytes=WHOLE_BYTES, at_rest=True)
     except ObjectTooLarge:
         return _stream(source, destination, key)
     except MissingObject:
