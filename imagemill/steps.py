@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from imagemill.plan import ConversionPlan, ConversionSettings
 from imagemill.progress import Progress, Silent
 from imagemill.spec import DatasetSpec, IndexSource
+from imagemill.version_folder import new_version_id
 
 if TYPE_CHECKING:
-    from imagemill.catalog import Pruning
+    from imagemill.catalog import Catalog, Pruning
     from imagemill.manifest import Manifest
     from imagemill.sources.prepare import PrepareSummary
     from imagemill.storage.sync import SyncSummary
@@ -77,6 +79,7 @@ class Published(_Result):
     version: str
     path: str
     previous: str | None
+    """Version that was published before."""
     rows: int
     records: int
     rejected: int
@@ -147,6 +150,7 @@ def plan_conversion(
     force: bool = False,
     limit: int | None = None,
     shards: dict[str, int] | None = None,
+    runner: str | None = None,
     source: Inputs | None = None,
 ) -> Planned:
     """Decides what to convert into which version, and writes its `plan.json`.
@@ -157,15 +161,17 @@ def plan_conversion(
         force: Convert even when nothing changed.
         limit: Convert only this many rows, as a rehearsal that is never published.
         shards: Shard counts by split, instead of the spec's.
+        runner: Where it will be converted, for the record; by default the spec's.
         source: What to read, instead of the spec's staging.
     """
-    from imagemill.catalog import Catalog, new_version_id
-    from imagemill.plan import ConversionSettings
+    from imagemill.catalog import Catalog
     from imagemill.planning import plan_conversion as plan_rows
     from imagemill.planning import write_plan
+    from imagemill.run_record import record_run
 
     catalog = Catalog(spec.locations.output)
     current = catalog.current()
+    published = _manifest(current.uri) if current else None
     source = source or inputs(spec)
     plan = plan_rows(
         dataset=spec.name,
@@ -175,32 +181,51 @@ def plan_conversion(
         declared_labels=spec.labels.names,
         settings=ConversionSettings.from_spec(spec),
         shards=spec.conversion.shards.model_copy(update={"count": shards} if shards else {}),
-        published=_manifest(current.uri) if current else None,
+        published=published,
         limit=limit or None,
     )
-    facts = {
-        "dataset": spec.name,
-        "fingerprint": plan.fingerprint,
-        "rows": plan.rows,
-        "shards": {split.name: split.shards for split in plan.splits},
-        "limited": plan.sample_below is not None,
-    }
-    if current and not force and _manifest(current.uri).fingerprint == plan.fingerprint:
+    if current and published and published.fingerprint == plan.fingerprint and not force:
         reason = f"nothing changed since {current.version}, which stays published"
-        return Planned(
-            action="unchanged", reason=reason, version=current.version, version_uri=current.uri, converted=True, **facts
-        )
-    candidate = catalog.find(plan.fingerprint)
-    if candidate and (not candidate.complete or not force):
-        version, converted = candidate.version, candidate.complete
-        reason = f"candidate {version} is {'whole, it only needs the gate' if converted else 'resumed'}"
-    else:
-        version, converted = new_version_id(plan.fingerprint, now), False
-        reason = "forced" if force else "input or settings changed" if current else "first version"
+        return _planned(plan, "unchanged", reason, version=current.version, version_uri=current.uri, converted=True)
+    version, converted, reason = _choose_version(catalog, plan.fingerprint, force=force, now=now)
     uri = catalog.version_uri(version)
     if not converted:
         write_plan(plan, version=version, version_uri=uri)
-    return Planned(action="convert", reason=reason, version=version, version_uri=uri, converted=converted, **facts)
+        record_run(uri, requested_at=now, reason=reason, runner=runner or spec.conversion.runner)
+    return _planned(plan, "convert", reason, version=version, version_uri=uri, converted=converted)
+
+
+def _choose_version(catalog: Catalog, fingerprint: str, *, force: bool, now: datetime) -> tuple[str, bool, str]:
+    """Returns the version to convert into, whether it is whole already, and why it is this one."""
+    candidate = catalog.find(fingerprint)
+    if candidate and not candidate.complete:
+        return candidate.version, False, f"{candidate.version} was not finished; it is resumed"
+    if candidate and not force:
+        return candidate.version, True, f"{candidate.version} is converted already; it only needs the gate"
+    return new_version_id(fingerprint, now), False, "forced" if force else "input or settings are new"
+
+
+def _planned(
+    plan: ConversionPlan,
+    action: Literal["convert", "unchanged"],
+    reason: str,
+    *,
+    version: str,
+    version_uri: str,
+    converted: bool,
+) -> Planned:
+    return Planned(
+        action=action,
+        reason=reason,
+        dataset=plan.dataset,
+        version=version,
+        version_uri=version_uri,
+        fingerprint=plan.fingerprint,
+        rows=plan.rows,
+        shards={split.name: split.shards for split in plan.splits},
+        limited=plan.sample_below is not None,
+        converted=converted,
+    )
 
 
 def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | None = None) -> Validated:

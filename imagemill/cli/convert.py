@@ -64,6 +64,7 @@ def convert(
     planned = steps.plan_conversion(
         spec,
         now=datetime.now(UTC),
+        runner=runner,
         source=source,
         force=force,
         limit=limit,
