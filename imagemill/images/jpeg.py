@@ -89,8 +89,8 @@ def parse(data: bytes) -> ImageFacts:
             raise undecodable(f"marker FF{marker:02X} at byte {position - 2}: not a JPEG that libjpeg decodes")
         if position + 2 > end:
             break
-        # A segment's length counts its own two bytes; libjpeg takes less for two, and so does TensorFlow.
-        following = position + max(2, _SIZE.unpack_from(data, position)[0])
+        # A segment's length counts its own two bytes; libjpeg forgives a smaller one, and so do TensorFlow and we.
+        following = position + _SIZE.unpack_from(data, position)[0]
         if following > end:
             break
         walk.see(marker, data[position + 2 : following])

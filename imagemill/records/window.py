@@ -20,7 +20,7 @@ class ReadWindow:
     """Bounds on what is read ahead.
 
     Attributes:
-        objects: Objects read or waiting at once; a store may ask for fewer (`Store.parallel_reads`).
+        objects: Objects read or waiting for their turn at once; `Store.parallel_reads` of them are being read.
         bytes: Bytes of them together. An object larger than its share (`bytes / objects`) is read alone when its
             turn comes, so that memory stays below `bytes` and one such object, whatever the sizes.
     """
@@ -48,12 +48,11 @@ def read_ahead(
         window: How far to read ahead.
         max_bytes: A larger object is an outcome of its own; its bytes are not read.
     """
-    threads = min(window.objects, store.parallel_reads)
-    if threads <= 1:
+    if store.parallel_reads <= 1:
         for item in items:
             yield item, _read(store, key(item), max_bytes)
         return
-    share = min(max_bytes, max(1, window.bytes // threads))
+    share = min(max_bytes, max(1, window.bytes // window.objects))
     waiting: deque[tuple[Item, Future[Outcome]]] = deque()
 
     def turn() -> tuple[Item, Outcome]:
@@ -63,10 +62,10 @@ def read_ahead(
             outcome = _read(store, key(item), max_bytes)
         return item, outcome
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as pool:
+    with ThreadPoolExecutor(min(window.objects, store.parallel_reads), thread_name_prefix="read-ahead") as pool:
         try:
             for item in items:
-                if len(waiting) == threads:
+                if len(waiting) == window.objects:
                     yield turn()
                 waiting.append((item, pool.submit(_read, store, key(item), share)))
             while waiting:

@@ -1,3 +1,4 @@
+import io
 import pickle
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from imagemill.records.example import encode_features
 from imagemill.records.reader import parse_record
 from imagemill.records.shard_writer import Reference, ShardFiles, record_order, write_shard
 from imagemill.records.sharding import key_hash, shard_of
-from imagemill.records.tfrecord import CorruptRecord
+from imagemill.records.tfrecord import CorruptRecord, frame, read_records
 from imagemill.rows import Row
 from imagemill.storage import open_store
 from tests.support.pictures import encode, noise
@@ -194,6 +195,19 @@ def test_damage_of_a_compressed_shard_is_found(made_compressed, tmp_path, change
 def test_a_damaged_index_is_found(version, tmp_path):
     damaged = damaged_copy(version, tmp_path, "*train.index-00001*", flip)
     with pytest.raises(UnusableData, match=r"train.index-00001-of-00003: its checksum is not the manifest's"):
+        list(RecordReader(damaged))
+
+
+def renamed(data):
+    payloads = (payload for _, payload in read_records(io.BytesIO(data)))
+    return b"".join(frame(payload.replace(b"train/", b"other/")) for payload in payloads)
+
+
+def test_a_shard_that_is_not_its_index_s_is_found(version, tmp_path):
+    damaged = damaged_copy(version, tmp_path, "*train.tfrecord-00001*", renamed)
+    with pytest.raises(
+        UnusableData, match=r"tfrecord-00001-of-00003: byte offset 0: the record is 'other/\d+.png', not"
+    ):
         list(RecordReader(damaged))
 
 

@@ -101,7 +101,7 @@ def test_a_store_that_asks_for_one_read_at_a_time_gets_no_threads():
 
 
 def test_a_fault_is_raised_in_its_turn_and_ends_the_reading():
-    store = Remote(objects(1000))
+    store = Remote(objects(1000), parallel_reads=2)
 
     def fail(key):
         if key == "k0003":
@@ -110,16 +110,23 @@ def test_a_fault_is_raised_in_its_turn_and_ends_the_reading():
     store.before_read = fail
     found = []
     with pytest.raises(TemporaryFault, match="the network"):
-        found.extend(key for key, _ in drain(store, sorted(store.objects), window=ReadWindow(objects=4)))
-    assert len(store.reads) < 20
+        found.extend(key for key, _ in drain(store, sorted(store.objects), window=ReadWindow(objects=50)))
+    assert found == ["k0000", "k0001", "k0002"]
+    assert len(store.reads) <= 3 + 50
 
 
-def test_leaving_early_stops_the_reading():
-    store = Remote(objects(1000))
-    reading = drain(store, sorted(store.objects), window=ReadWindow(objects=4))
+def test_leaving_early_reads_no_more_than_the_window():
+    store = Remote(objects(1000), parallel_reads=2)
+    reading = drain(store, sorted(store.objects), window=ReadWindow(objects=50))
     assert next(reading)[0] == "k0000"
     reading.close()
-    assert len(store.reads) < 20
+    assert len(store.reads) <= 50
+
+
+def test_threads_are_as_many_as_the_store_asks_for():
+    store = Remote(objects(300), parallel_reads=3)
+    assert dict(drain(store, sorted(store.objects))) == store.objects
+    assert len(store.threads) <= 3
 
 
 def test_a_real_folder(tmp_path):
