@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineRunner, PipelineState, create_runner
+from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState, create_runner
 
 from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
@@ -97,12 +97,18 @@ def run(arguments: Arguments) -> None:
     _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, arguments.runner)
     # What Beam's import left behind is not garbage: without it, collections among the rows cost a quarter less.
     gc.freeze()
-    result = pipeline.run()
-    if arguments.runner == "DataflowRunner":
+    try:
+        _finish(pipeline.run(), arguments.runner)
+    finally:
+        gc.unfreeze()
+
+
+def _finish(result: PipelineResult, runner: str) -> None:
+    if runner == "DataflowRunner":
         return
     state = result.wait_until_finish()
     if state != PipelineState.DONE:
-        raise TemporaryFault(f"the job ended {state} on {arguments.runner}; its log says why")
+        raise TemporaryFault(f"the job ended {state} on {runner}; its log says why")
 
 
 def _runner(name: str) -> PipelineRunner:

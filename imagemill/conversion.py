@@ -42,13 +42,17 @@ Batches = dict[int, bytes]
 
 @dataclass(slots=True)
 class RejectLines:
-    """Rejects as lines of `rejects.jsonl`, by the range of hashes they are sorted in."""
+    """Rejects as lines of `rejects.jsonl`, by the range of hashes they are sorted in.
+
+    The file is in the order of the hashes, whatever the number of ranges; until it is, each line begins with its own.
+    """
 
     ranges: int
     _lines: defaultdict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, rejected: Rejected) -> None:
-        self._lines[shard_of(rejected_hash(rejected), self.ranges)].append(reject_line(rejected))
+        hashed = rejected_hash(rejected)
+        self._lines[shard_of(hashed, self.ranges)].append(b"%016x" % hashed + reject_line(rejected))
 
     def batches(self) -> Batches:
         return {number: b"".join(lines) for number, lines in self._lines.items()}
@@ -216,7 +220,7 @@ def _references(batches: Iterable[bytes], labels: Sequence[str]) -> Iterator[Ref
 
 def sort_reject_lines(batches: Iterable[bytes]) -> bytes:
     """Returns the lines of one range in their order in the file."""
-    return b"".join(sorted(b"".join(batches).splitlines(keepends=True)))
+    return b"".join(line[16:] for line in sorted(b"".join(batches).splitlines(keepends=True)))
 
 
 def _by_key(rows: Iterable[PlacedRow]) -> Iterator[list[PlacedRow]]:

@@ -121,6 +121,13 @@ def test_the_same_bytes_whatever_the_way(mixture, convert, index, arguments):
     assert digests_of(convert(mixture, "other", arguments=arguments)) == expected
 
 
+def test_the_same_bytes_however_many_ranges(mixture, convert, monkeypatch):
+    expected = digests_of(convert(mixture))
+    monkeypatch.setattr("imagemill.conversion.ROWS_PER_BUCKET", 9)
+    monkeypatch.setattr("imagemill.conversion.HELD_BYTES", 300)
+    assert digests_of(convert(mixture, "other", arguments=["--index_block_bytes=200"])) == expected
+
+
 def test_running_again_over_a_version_changes_nothing(mixture, convert):
     version = convert(mixture)
     before = digests_of(version)
