@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from imagemill.cli.launch import run
 from imagemill.cli.output import json_option, show
 from imagemill.errors import CallerError
+from imagemill.plan import PLAN
 from imagemill.spec import DatasetSpec
 from imagemill.spec_file import find_spec
-from imagemill.steps import Inputs, Planned
+from imagemill.steps import Inputs
 from imagemill.storage.uri import normalise, split
 
 
@@ -60,6 +61,7 @@ def convert(
     else:
         spec = find_spec(name)
         source = steps.inputs(spec)
+    job = _job(spec, runner=runner or spec.conversion.runner, extra=extra)  # an impossible one fails before the work
     splits = (*spec.splits.names, *spec.splits.fractions)
     planned = steps.plan_conversion(
         spec,
@@ -71,7 +73,7 @@ def convert(
         shards=dict.fromkeys(splits, shards) if shards else None,
     )
     if planned.action == "convert" and not planned.converted:
-        status = run(_command(spec, planned, runner=runner or spec.conversion.runner, extra=extra))
+        status = run([*job, f"--plan={planned.version_uri}/{PLAN}"])
         if status:
             # The job has said why on stderr, and its exit code is the family's.
             sys.exit(status)
@@ -98,8 +100,7 @@ def _without_spec(
         raise CallerError("\n".join(faults)) from error
 
 
-def _command(spec: DatasetSpec, planned: Planned, *, runner: str, extra: tuple[str, ...]) -> list[str]:
-    from imagemill.plan import PLAN
+def _job(spec: DatasetSpec, *, runner: str, extra: tuple[str, ...]) -> list[str]:
     from imagemill.runners import as_arguments, beam_runner, pipeline_options
 
     given = dict(option.partition("=")[::2] for option in extra)
@@ -107,7 +108,6 @@ def _command(spec: DatasetSpec, planned: Planned, *, runner: str, extra: tuple[s
     options = pipeline_options(runner, {**base, **given})
     return [
         *(sys.executable, "-m", "beam_jobs.convert_images"),
-        f"--plan={planned.version_uri}/{PLAN}",
         f"--runner={beam_runner(runner)}",
         *as_arguments(options),
     ]

@@ -43,7 +43,7 @@ def refresh(
         summary_file = Path(scratch) / "summary.json"
         command = [sys.executable, "-m", "imagemill_airflow.local_run", name]
         command += ["--home", str(home(specs_dir())), "--summary", str(summary_file)]
-        command += ["--force"] if force else []
+        command += ["--end-with-stdin", *(["--force"] if force else [])]
         for option, value in (("--limit", limit), ("--runner", runner), ("--shards", shards)):
             command += [option, str(value)] if value is not None else []
         status = run(command)
@@ -56,7 +56,7 @@ def refresh(
 
 
 def _describe(summary: dict[str, Any]) -> str:
-    """Lays a run's summary out for a person; its tasks and their times were told as they ended."""
+    """Lays a run's summary out for a person."""
     results = summary.get("results", {})
     plan, validated, published = (
         results.get(task) or {} for task in ("plan_conversion", "validate_records", "publish")
@@ -65,6 +65,8 @@ def _describe(summary: dict[str, Any]) -> str:
     if validated:
         counts = ", ".join(f"{validated[what]:,} {what}" for what in ("rows", "records", "rejected", "duplicates"))
         lines.append(f"  {counts}; {validated['shards']} shards, {size(validated['bytes'])}")
+    times = [f"{one['task']} {one['seconds']:.1f} s" for one in summary.get("tasks", []) if one["seconds"]]
+    lines += ["  " + ", ".join(times)] if times else []
     for what, where in (
         ("dataset", published.get("path") or (plan.get("version_uri") if plan.get("action") == "unchanged" else None)),
         ("candidate", None if published or not validated else plan.get("version_uri")),
