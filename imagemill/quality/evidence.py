@@ -172,7 +172,7 @@ class Evidence:
         listing: The version's objects by name.
         shards: What was seen of each shard of the manifest that is there whole.
         rejects: What `rejects.jsonl` holds; None where it cannot be read.
-        labels_txt: Lines of `labels.txt`; None where it cannot be read.
+        labels_txt: Lines of `labels.txt`; none where it lists no labels, None where it is gone.
         sample: The sampled records.
         whole: Whole shards as the oracle counted them.
         reader: Who read the sample back.

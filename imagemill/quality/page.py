@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from imagemill.quality.report import Report
 
@@ -32,6 +33,7 @@ def render(report: Report) -> str:
     environment.filters["thousands"] = "{:,}".format
     environment.filters["percent"] = _percent
     environment.filters["bytes"] = _bytes
+    environment.filters["code"] = _code
     return environment.get_template("validation.html").render(
         report=report,
         totals={
@@ -74,6 +76,15 @@ def _percent(share: float) -> str:
     if 0.9999 < share < 1:
         return "more than 99.99%"
     return f"{100 * share:.2f}".rstrip("0").rstrip(".") + "%"
+
+
+def _code(text: str) -> Markup:
+    """Returns text with its `backquoted` parts as code, everything escaped."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part  # odd parts stand between backquotes
+        for number, part in enumerate(parts)
+    )
 
 
 def _bytes(count: float) -> str:

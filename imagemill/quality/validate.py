@@ -171,8 +171,10 @@ def _read_plan(store: Store) -> ConversionPlan | None:
 def _read_labels(store: Store) -> tuple[str, ...] | None:
     try:
         return parse_labels(store.read(LABELS), where=LABELS)
-    except ImagemillError:
+    except MissingObject:
         return None
+    except ImagemillError:  # what it lists is no list of labels
+        return ()
 
 
 def _places(shards: Sequence[ShardEntry]) -> dict[str, tuple[int, int]]:
