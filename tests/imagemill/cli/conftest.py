@@ -1,62 +1,8 @@
-"""The command as people run it: a process of its own, on a home and specs of its own."""
-
 from __future__ import annotations
-
-import json
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-SPEC = """
-name: dots
-source: {type: shapes, train: 40, test: 10}
-splits: {names: [train, test]}
-conversion: {shards: {count: {train: 2, test: 1}}}
-validation: {sample: 20}
-"""
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-class Command:
-    """Runs `imagemill` in a folder that is a project of its own."""
-
-    def __init__(self, project: Path) -> None:
-        self.project = project
-        self.specs = project / "dags" / "datasets"
-        self.specs.mkdir(parents=True)
-        self.home = project / ".imagemill"
-
-    def spec(self, name: str, text: str) -> Path:
-        path = self.specs / f"{name}.yaml"
-        path.write_text(text)
-        return path
-
-    def __call__(self, *arguments: str | Path) -> Ended:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
-        ended = subprocess.run(
-            [sys.executable, "-m", "imagemill", *map(str, arguments)],
-            check=False,
-            cwd=self.project,
-            env=environment | {"IMAGEMILL_SPECS": str(self.specs)},
-            capture_output=True,
-            text=True,
-        )
-        assert "Traceback" not in ended.stderr, ended.stderr
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+from tests.support.command import SPEC, Command
 
 
 @pytest.fixture(scope="module")
