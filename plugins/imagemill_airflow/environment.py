@@ -26,6 +26,8 @@ DEFAULT_PORT = 8080
 def airflow_environment(*, specs: Path, home_folder: Path, airflow_home: Path) -> dict[str, str]:
     """Returns the variables that every Airflow process of this machine needs.
 
+    The plugins folder is not among them: this package is installed, and Airflow need not search for it.
+
     Args:
         specs: Folder of the dataset specs.
         home_folder: imagemill's own home, for staging, datasets and work that the specs do not place elsewhere.
@@ -36,7 +38,6 @@ def airflow_environment(*, specs: Path, home_folder: Path, airflow_home: Path) -
         home.SPECS_VARIABLE: str(specs),
         "AIRFLOW_HOME": str(airflow_home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder(specs)),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(Path(__file__).parents[1]),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         # One person on one machine, loopback only: no login.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",

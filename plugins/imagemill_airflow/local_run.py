@@ -41,6 +41,9 @@ INTERRUPTED = 130
 
 RUNNERS = get_args(Conversion.model_fields["runner"].annotation)
 
+_TOLD = tuple(f"imagemill_airflow.{module}" for module in ("task_log", "tasks", "operators"))
+"""Loggers whose lines a person at a terminal wants to see."""
+
 _FAMILIES = ((CallerError, "caller"), (TemporaryFault, "temporary"), (UnusableData, "data"))
 
 
@@ -173,6 +176,7 @@ class Reporter:
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
+        self._handler = logging.StreamHandler(terminal)
         self._started = time.monotonic()
         self.failure: dict[str, Any] | None = None
         self.exit_code = 0
@@ -190,10 +194,15 @@ class Reporter:
             for name, callback in ours.items():
                 setattr(task, name, [*getattr(task, name), callback])
             task.retry_delay, task.max_retry_delay = timedelta(seconds=1), timedelta(seconds=10)
-        handler = logging.StreamHandler(self._terminal)
-        handler.setFormatter(logging.Formatter("  %(message)s"))
-        for module in ("task_log", "tasks", "operators"):
-            logging.getLogger(f"imagemill_airflow.{module}").addHandler(handler)
+        self._handler.setFormatter(logging.Formatter("  %(message)s"))
+        for logger in map(logging.getLogger, _TOLD):
+            logger.addHandler(self._handler)
+            logger.setLevel(logging.INFO)
+
+    def close(self) -> None:
+        """Says no more."""
+        for logger in map(logging.getLogger, _TOLD):
+            logger.removeHandler(self._handler)
 
     def failed(self, task_id: str | None, error: BaseException | None) -> None:
         """Keeps the reason and the exit code of the run's failure."""
