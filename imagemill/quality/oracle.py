@@ -68,11 +68,12 @@ def read_sample(path: str) -> Iterator[ReadBack]:
 def _read_back(values: dict[str, Any], encoded: tf.Tensor) -> ReadBack:
     import tensorflow as tf
 
-    decoded, undecoded = (0, 0, 0), ""
+    decoded, undecoded = (0, 0), ""
     try:
         webp = values["image/format"] == b"webp"
         pixels = tf.io.decode_webp(encoded) if webp else tf.io.decode_image(encoded, expand_animations=False)
-        decoded = tuple(pixels.shape)
+        # Height and width stand before the channels; `decode_webp` has frames before them.
+        decoded = (int(pixels.shape[-3]), int(pixels.shape[-2]))
     except tf.errors.InvalidArgumentError as error:
         undecoded = f"decode_image: {_first_line(error)}"
     return ReadBack(
@@ -83,7 +84,7 @@ def _read_back(values: dict[str, Any], encoded: tf.Tensor) -> ReadBack:
         stored_sha256=values["image/key/sha256"].decode(errors="replace"),
         encoded_sha256=hashlib.sha256(values["image/encoded"]).hexdigest(),
         stated_size=(int(values["image/height"]), int(values["image/width"])),
-        decoded_size=(decoded[0], decoded[1]),
+        decoded_size=decoded,
     )
 
 

@@ -146,26 +146,31 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 class TensorFlowReader:
-    """TensorFlow's own reader, in a process that imports it while the caller still gathers the sample."""
+    """TensorFlow's own reader, in a process that imports it while the caller still gathers the sample.
+
+    Args:
+        process: The process, `imagemill.quality.oracle`.
+        log: Where its stderr goes.
+    """
 
     def __init__(self, process: subprocess.Popen[str], log: TextIO) -> None:
-        self._process, self._log = process, log
+        self.process, self._log = process, log
 
     def read(self, sample: Path, whole: Sequence[LocalShard]) -> Readings:
         request = {"sample": str(sample), "whole": [[str(shard.path), shard.compression] for shard in whole]}
-        output, _ = self._process.communicate(json.dumps(request) + "\n")
+        output, _ = self.process.communicate(json.dumps(request) + "\n")
         answers = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         return Readings(
             reader=next((answer["reader"] for answer in answers if "reader" in answer), "TensorFlow"),
             records=[_from_json(answer["record"]) for answer in answers if "record" in answer],
             whole=[(answer["whole"]["records"], answer["whole"]["problem"]) for answer in answers if "whole" in answer],
-            crash=self._last_words() if self._process.returncode else "",
+            crash=self._last_words() if self.process.returncode else "",
         )
 
     def _last_words(self) -> str:
         self._log.seek(0)
         lines = [line for line in self._log.read().splitlines() if line.strip()]
-        return f"TensorFlow's process ended with code {self._process.returncode}: {lines[-1] if lines else 'no word'}"
+        return f"TensorFlow's process ended with code {self.process.returncode}: {lines[-1] if lines else 'no word'}"
 
 
 def _from_json(value: dict[str, Any]) -> ReadBack:

@@ -1,0 +1,83 @@
+"""TensorFlow reads versions back; the only file here that starts it, for it takes seconds to import."""
+
+import io
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from imagemill.plan import ConversionSettings
+from imagemill.quality.report import Verdict
+from imagemill.quality.validate import validate_version
+from imagemill.rows import Row
+from imagemill.spec import Validation
+from tests.support.tampering import edit_records, offsets, shard
+from tests.support.versions import build_version, picture
+
+FORMATS = ("png", "jpeg", "gif", "webp", "bmp")
+
+
+@pytest.fixture
+def version(tmp_path):
+    rows = [Row(f"{number}.{kind}", kind, "train") for number, kind in enumerate(FORMATS * 2)]
+    (tmp_path / "images").mkdir()
+    for number, row in enumerate(rows):
+        (tmp_path / "images" / row.filename).write_bytes(picture(number, image_format=row.label.upper()))
+    settings = ConversionSettings(split_fractions={}, split_names=("train",), formats=FORMATS)
+    return build_version(
+        tmp_path / "20260101T000000Z-abababab",
+        tmp_path / "images",
+        rows,
+        labels=FORMATS,
+        shards={"train": 2},
+        settings=settings,
+    )
+
+
+def validate(version):
+    return validate_version(
+        str(version.folder), settings=Validation(), images_uri=str(version.images), reader="tensorflow"
+    )
+
+
+def test_tensorflow_reads_every_format_and_a_whole_shard(version):
+    report = validate(version)
+    assert [(check.name, check.places) for check in report.checks if check.verdict is not Verdict.PASSED] == []
+    assert report.sample.reader.startswith("TensorFlow 2")
+    assert report.check("whole_shards_read").observed == "1 of 1 whole shards read"
+
+
+def test_tensorflow_refuses_what_pillow_forgives(version):
+    """Two records are broken: one has a PNG with a wrong checksum in it, which Pillow opens; one lacks a feature."""
+    name = next(name for name in (shard(version, 0), shard(version, 1)) if holds_png(version, name))
+
+    def edit(records):
+        png = next(record for record in records if record["image/format"] == [b"png"])
+        png["image/encoded"] = [wrong_crc(png["image/encoded"][0])]
+        other = next(record for record in records if record is not png)
+        del other["image/class/text"]
+        edit.broken = sorted([records.index(png), records.index(other)])
+
+    edit_records(version, name, edit)
+    check = validate(version).check("sample_decodes")
+    assert check.verdict is Verdict.FAILED
+    assert sorted(place.offset for place in check.places) == [offsets(version, name)[n] for n in edit.broken]
+    told = " ".join(place.detail for place in check.places)
+    assert "decode_image" in told
+    assert "image/class/text" in told
+
+
+def holds_png(version, name):
+    return b"image/format\x12\x07\n\x05\n\x03png" in (version.folder / name).read_bytes()
+
+
+def wrong_crc(png: bytes) -> bytes:
+    """Returns the picture with a wrong checksum on its pixels."""
+    start = png.index(b"IDAT")
+    (length,) = struct.unpack(">I", png[start - 4 : start])
+    end = start + 4 + length
+    damaged = png[:end] + struct.pack(">I", zlib.crc32(png[start:end]) ^ 1) + png[end + 4 :]
+    with Image.open(io.BytesIO(damaged)) as image:
+        image.load()
+    return damaged
