@@ -6,6 +6,7 @@ and renamed when whole. The state file `<tree>.state.json` stands beside the tre
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -30,6 +31,7 @@ PREPARATION_VERSION = 1
 """Version of everything that is written into a tree. A change of bytes or names needs a new one."""
 
 _PARTIAL = f"{RESERVED}partial-"
+_RETIRE_ATTEMPTS = 5
 
 
 class PrepareSummary(BaseModel):
@@ -185,7 +187,7 @@ def open_tree(tree: Path) -> Iterator[PreparedTree]:
         with _exclusive(root):
             state = _claim(root)
             for leftover in root.glob(f"{RESERVED}*"):
-                remove(leftover)
+                _retire(leftover)
             prepared = PreparedTree(root, state)
             prepared.partial.mkdir()
             try:
@@ -228,10 +230,24 @@ def file_digest(path: Path) -> str | None:
 def remove(path: Path) -> None:
     """Removes a file, a link (never its target) or a whole folder; nothing there is fine."""
     if path.is_dir() and not path.is_symlink():
-        # An encoder that outlived a killed preparation may still add a file; the next run removes the rest.
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _retire(leftover: Path) -> None:
+    """Removes what a killed preparation left, while an encoder that outlived it may still be writing there."""
+    # Encoders write by path: under another name, nothing new can come, save for what is being created right now.
+    gone = leftover.with_name(f"{RESERVED}gone-{secrets.token_hex(6)}")
+    leftover.replace(gone)
+    for _ in range(_RETIRE_ATTEMPTS):
+        try:
+            remove(gone)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    remove(gone)
 
 
 class _StrangerFound(Exception):
@@ -285,7 +301,7 @@ def _is_ours(root: Path, state: TreeState, found: set[str]) -> bool:
     if INDEX in state.files and state.files[INDEX] == file_digest(root / INDEX):
         return True
     # Inode numbers come back: the same number says little unless the content looks like an unfinished tree.
-    return state.inode == root.stat().st_ino and found <= {IMAGES, INDEX, LABELS}
+    return state.inode == root.stat().st_ino
 
 
 def _load_state(root: Path) -> TreeState | None:

@@ -397,6 +397,33 @@ def test_killed_at_any_moment_it_is_finished_by_the_next_run(
     assert tree_bytes(tree) == tree_bytes(tmp_path / "undisturbed")
 
 
+def test_an_encoder_that_outlived_its_preparation_leaves_nothing(run, small_archive, tree_bytes, tmp_path):
+    """It writes into a killed preparation's folder as fast as it can while the next preparation clears up."""
+    run(small_archive, "undisturbed")
+    for attempt in range(5):
+        leftover = tmp_path / f"tree/.imagemill-partial-{attempt}"
+        leftover.mkdir(parents=True)
+        outlived = subprocess.Popen([sys.executable, "-c", WRITE, leftover], stdout=subprocess.PIPE)
+        outlived.stdout.readline()
+        run(small_archive)
+        outlived.communicate()
+        assert outlived.returncode == 0
+        assert tree_bytes(tmp_path / "tree") == tree_bytes(tmp_path / "undisturbed")
+
+
+WRITE = """
+import sys
+from itertools import count
+for number in count():
+    try:
+        open(f"{sys.argv[1]}/{number}", "w").close()
+    except FileNotFoundError:
+        break
+    if number == 500:
+        print(flush=True)
+"""
+
+
 def test_finished_batches_are_not_encoded_again(run, archive_of, make_batch, meta, tmp_path):
     good = {"batches.meta": meta, "data_batch_1": make_batch(5), "data_batch_2": make_batch(4)}
     archive = archive_of(good)
