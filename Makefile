@@ -2,9 +2,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.complete
+RUNNERS := .venv/runners
+BEAM_GO := github.com/apache/beam/sdks/v2
+BEAM_VERSION = $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.txt)
+RUNNER_PARTS = beam-$(BEAM_VERSION) job-server flink worker
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench up lock clean
+.PHONY: help setup runners demo test check bench up lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +22,31 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Beam's version is the locked one. A stamp is newer than what it was made from, so a second run does nothing.
+runners: setup $(RUNNER_PARTS:%=$(RUNNERS)/%.complete) ## Install Prism and Flink for tests/runners (needs Go, Java, Maven)
+
+$(RUNNERS)/beam-$(BEAM_VERSION).complete:
+	GOBIN="$(CURDIR)/$(RUNNERS)/bin" go install -trimpath -ldflags='-s -w' \
+		$(BEAM_GO)/go/cmd/prism@v$(BEAM_VERSION) $(BEAM_GO)/python/container@v$(BEAM_VERSION)
+	mv $(RUNNERS)/bin/container $(RUNNERS)/bin/boot
+	@touch $@
+
+$(RUNNERS)/job-server.complete: tests/support/flink/pom.xml
+	rm -rf $(RUNNERS)/job-server
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DincludeScope=runtime \
+		-DoutputDirectory="$(CURDIR)/$(RUNNERS)/job-server"
+	@touch $@
+
+$(RUNNERS)/flink.complete: tests/support/flink/requirements.txt
+	rm -rf $(RUNNERS)/flink
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(RUNNERS)/flink --requirement $<
+	@touch $@
+
+$(RUNNERS)/worker.complete: requirements.txt pyproject.toml
+	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(RUNNERS)/worker
+	$(BIN)/uv pip install --quiet --python $(RUNNERS)/worker/bin/python --constraint requirements.txt --requirement pyproject.toml
 	@touch $@
 
 demo: setup ## Publish the embedded dataset `shapes` through the real Airflow DAG
