@@ -24,7 +24,7 @@ from imagemill.records.sharding import ShardPolicy, key_hash
 from imagemill.resolution import PlacedRow, Placement, index_row, rejected_hash
 from imagemill.rows import Rejected, Row
 from imagemill.spec import Shards
-from imagemill.storage import MissingObject, ObjectInfo, Store, open_store, split
+from imagemill.storage import MissingObject, ObjectInfo, is_local, open_store, split
 
 _CELL_END = "\x1f"
 """Sorts before every character of a name, so that sorted rows are sorted by their names, as listings are."""
@@ -80,7 +80,7 @@ def plan_conversion(
         seen=survey.labels,
     )
     placement = Placement(labels=labels, settings=settings, sample_below=survey.sample_below)
-    census = _Census(placement, _Images(open_store(images_uri)), settings.max_image_bytes)
+    census = _Census(placement, _Images(images_uri), settings.max_image_bytes)
     census.count(chain([first], ordered))
     census.require_records(index_uri=index_uri, images_uri=images_uri)
     splits = _split_plans(census, shards, published)
@@ -167,24 +167,26 @@ class _Survey:
 class _Images:
     """The listing of the images, asked for names in ascending order."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._listing = store.list(checksums=True)
-        self._name, self._info = b"", next(self._listing, None)
-        if self._info:
-            self._name = self._info.key.encode()
+    def __init__(self, uri: str) -> None:
+        self._store = open_store(uri)
+        self._listing = self._store.list(checksums=True)
+        # A listing does not follow links to folders, a read does; only there is a name worth a second look.
+        self._may_hide = is_local(uri)
+        self._advance()
 
     def find(self, filename: str) -> ObjectInfo | None:
+        """Returns what a read of the image would find."""
         wanted = filename.encode()
         while self._info is not None and self._name < wanted:
-            self._info = next(self._listing, None)
-            if self._info is not None:
-                self._name = self._info.key.encode()
-        if self._info is None or self._name != wanted:
-            return None
-        if self._info.crc32c is None:
-            return self._store.stat(filename, checksum=True)
-        return self._info
+            self._advance()
+        found = self._info if self._name == wanted else None
+        if found is None:
+            return self._store.stat(filename, checksum=True) if self._may_hide else None
+        return found if found.crc32c is not None else self._store.stat(filename, checksum=True)
+
+    def _advance(self) -> None:
+        self._info = next(self._listing, None)
+        self._name = self._info.key.encode(errors="surrogateescape") if self._info else b""
 
 
 @dataclass(slots=True)

@@ -51,9 +51,7 @@ def failure_of(capfd):
     return json.loads(lines[-1].removeprefix(FAILURE)), lines
 
 
-def test_every_row_is_accounted_for(mixture, convert, capfd):
-    version = convert(mixture)
-    assert capfd.readouterr().out == ""
+def test_every_row_is_accounted_for(mixture, version):
     manifest = manifest_of(version)
     assert manifest.reject_reasons == EXPECTED_REJECTS
     assert manifest.rows == len(mixture.rows)
@@ -68,8 +66,7 @@ def test_every_row_is_accounted_for(mixture, convert, capfd):
     ]
 
 
-def test_good_rows_become_records_with_their_bytes_and_labels(mixture, convert):
-    version = convert(mixture)
+def test_good_rows_become_records_with_their_bytes_and_labels(mixture, version):
     records = records_of(version)
     assert {key: features["image/encoded"] for (_, key), features in records.items()} == {
         key: [data] for key, data in mixture.good.items()
@@ -80,8 +77,8 @@ def test_good_rows_become_records_with_their_bytes_and_labels(mixture, convert):
     assert {split for split, key in records if key in ("n/3.png", "n/7.png")} == {"extra"}
 
 
-def test_rejects_can_be_replayed(mixture, convert):
-    rejects = rejects_of(convert(mixture))
+def test_rejects_can_be_replayed(mixture, version):
+    rejects = rejects_of(version)
     replayed = Counter(reject["row"].encode(errors="surrogateescape") for reject in rejects)
     assert not replayed - Counter(mixture.rows)
     assert Counter(reject["reason"] for reject in rejects) == EXPECTED_REJECTS
@@ -115,17 +112,15 @@ def test_facts_count_what_the_records_hold(mixture, convert):
         pytest.param({}, ["--direct_num_workers=2", "--direct_running_mode=multi_threading"], id="two workers"),
     ],
 )
-def test_the_same_bytes_whatever_the_way(mixture, convert, index, arguments):
-    expected = digests_of(convert(mixture))
+def test_the_same_bytes_whatever_the_way(mixture, version, convert, index, arguments):
     mixture.write_index(**index)
-    assert digests_of(convert(mixture, "other", arguments=arguments)) == expected
+    assert digests_of(convert(mixture, "other", arguments=arguments)) == digests_of(version)
 
 
-def test_the_same_bytes_however_many_ranges(mixture, convert, monkeypatch):
-    expected = digests_of(convert(mixture))
+def test_the_same_bytes_however_many_ranges(mixture, version, convert, monkeypatch):
     monkeypatch.setattr("imagemill.conversion.ROWS_PER_BUCKET", 9)
     monkeypatch.setattr("imagemill.conversion.HELD_BYTES", 300)
-    assert digests_of(convert(mixture, "other", arguments=["--index_block_bytes=200"])) == expected
+    assert digests_of(convert(mixture, "other", arguments=["--index_block_bytes=200"])) == digests_of(version)
 
 
 def test_running_again_over_a_version_changes_nothing(mixture, convert):
@@ -186,13 +181,12 @@ def test_a_limit_converts_the_rows_with_the_smallest_hashes(mixture, convert):
     assert len({reject["key"] or reject["row"] for reject in rejects_of(version)}) + manifest.records == 20
 
 
-def test_compressed_shards_do_not_claim_to_be_tfds(mixture, convert):
-    plain = convert(mixture)
-    version = convert(mixture, "gz", settings=SETTINGS.model_copy(update={"compression": "gzip"}))
-    assert not {"dataset_info.json", "features.json"} & digests_of(version).keys()
-    for ours, theirs in zip(manifest_of(version).shards, manifest_of(plain).shards, strict=True):
+def test_compressed_shards_do_not_claim_to_be_tfds(mixture, version, convert):
+    compressed = convert(mixture, "gz", settings=SETTINGS.model_copy(update={"compression": "gzip"}))
+    assert not {"dataset_info.json", "features.json"} & digests_of(compressed).keys()
+    for ours, theirs in zip(manifest_of(compressed).shards, manifest_of(version).shards, strict=True):
         assert ours.name == f"{theirs.name}.gz"
-        assert gzip.decompress((version / ours.name).read_bytes()) == (plain / theirs.name).read_bytes()
+        assert gzip.decompress((compressed / ours.name).read_bytes()) == (version / theirs.name).read_bytes()
 
 
 def test_decode_verification_refuses_what_the_header_hides(inputs, convert):
@@ -302,8 +296,7 @@ def test_nothing_but_logs_leaves_the_process(mixture, tmp_path):
     assert not [line for line in job.stderr.splitlines() if "Converting string literal" in line]
 
 
-def test_names_of_files_are_the_manifests(mixture, convert):
-    version = convert(mixture)
+def test_names_of_files_are_the_manifests(version):
     manifest = manifest_of(version)
     named = [*manifest.files, *manifest.shards, *(shard.index for shard in manifest.shards)]
     assert sorted(entry.name for entry in named) == sorted(digests_of(version).keys() - {MANIFEST})

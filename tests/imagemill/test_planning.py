@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import tracemalloc
 
@@ -193,6 +194,24 @@ def test_names_sort_as_the_listing_does(inputs):
     inputs.write_index()
     plan = inputs.plan(inputs.root / "v")
     assert sum(split.bytes for split in plan.splits) == 100 * len(names)
+
+
+def test_an_image_behind_a_linked_folder_is_what_the_job_will_read(inputs, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.png").write_bytes(b"x" * 70)
+    inputs.add("a.png", b"x" * 30)
+    (inputs.root / "images" / "link").symlink_to(tmp_path / "elsewhere")
+    inputs.rows += [b"link/b.png,cat"]
+    inputs.write_index()
+    assert sum(split.bytes for split in inputs.plan(inputs.root / "v").splits) == 100
+
+
+def test_a_stray_file_whose_name_is_no_text(inputs):
+    inputs.add("z.png", b"x" * 30)
+    os.close(os.open(os.fsencode(inputs.root / "images") + b"/\xff.png", os.O_CREAT))
+    os.close(os.open(os.fsencode(inputs.root / "images") + b"/a\xff.png", os.O_CREAT))
+    inputs.write_index()
+    assert sum(split.bytes for split in inputs.plan(inputs.root / "v").splits) == 30
 
 
 def test_memory_does_not_grow_with_the_rows(inputs, monkeypatch):
