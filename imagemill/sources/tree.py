@@ -301,7 +301,7 @@ def _is_ours(root: Path, state: TreeState, found: set[str]) -> bool:
     if INDEX in state.files and state.files[INDEX] == file_digest(root / INDEX):
         return True
     # Inode numbers come back: the same number says little unless the content looks like an unfinished tree.
-    return state.inode == root.stat().st_ino
+    return state.inode == root.stat().st_ino and found <= {IMAGES, INDEX, LABELS}
 
 
 def _load_state(root: Path) -> TreeState | None:
