@@ -84,8 +84,8 @@ class BeamJobHook(BeamHook):
 
     def _launch(self, command: Sequence[str], *, on_line: Callable[[str], None], is_known: Callable[[], bool]) -> None:
         self.log.info("Running %s", " ".join(command))
-        self._job = job = JobProcess(command)
         try:
+            self._job = job = JobProcess(command)
             for line in job.lines():
                 self._tell(line)
                 on_line(line)
@@ -94,7 +94,7 @@ class BeamJobHook(BeamHook):
                     threading.Thread(target=deque, args=(job.lines(), 0), name="drain-job", daemon=True).start()
                     return
         except BaseException:
-            job.stop()
+            self.stop()
             raise
         if exit_code := job.wait():
             raise failure(exit_code, [*self._verdict, *self._tail])

@@ -27,27 +27,24 @@ class JobProcess:
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = tuple(command)
-        self._process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._guard = subprocess.Popen(
-            ["sh", "-c", _GUARD, "guard", str(self._process.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self._ended = threading.Event()
-        threading.Thread(target=self._reap, name="reap-job", daemon=True).start()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._error: OSError | None = None
+        self._started, self._ended = threading.Event(), threading.Event()
+        # Signals interrupt the main thread only: a process that another thread starts is never started and lost.
+        threading.Thread(target=self._live, name="job", daemon=True).start()
+        try:
+            self._started.wait()
+        except BaseException:
+            self._started.wait()
+            self.stop()
+            raise
+        if self._error is not None:
+            raise self._error
 
     def lines(self) -> Iterator[str]:
         """Yields what the process says, line by line without the ends, until it has ended."""
-        if self._process.stdout is None:
-            raise RuntimeError("the process was started without a pipe")
+        if self._process is None or self._process.stdout is None:
+            return
         with self._process.stdout as pipe:
             for line in pipe:
                 yield line.decode(errors="replace").rstrip("\r\n")
@@ -55,7 +52,7 @@ class JobProcess:
     def wait(self) -> int:
         """Returns the exit code; negative is the signal that ended the process."""
         self._ended.wait()
-        return self._process.returncode
+        return self._process.returncode if self._process else 0
 
     def stop(self) -> None:
         """Ends the process and all that it started; after a grace, by force."""
@@ -66,14 +63,35 @@ class JobProcess:
             self._signal(signal.SIGKILL)
             self._ended.wait()
 
-    def _reap(self) -> None:
-        self._process.wait()
-        # Whatever the process left running would keep the pipe open, and the reader waiting.
-        self._signal(signal.SIGKILL)
-        self._guard.kill()
-        self._guard.communicate()
+    def _live(self) -> None:
+        try:
+            self._process = process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._error = error
+            self._ended.set()
+            return
+        finally:
+            self._started.set()
+        with subprocess.Popen(
+            ["sh", "-c", _GUARD, "guard", str(process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as guard:
+            process.wait()
+            # Whatever the process left running would keep the pipe open, and the reader waiting.
+            self._signal(signal.SIGKILL)
+            guard.kill()
         self._ended.set()
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)

@@ -76,6 +76,11 @@ def test_stop_ends_what_ignores_the_request(monkeypatch):
     assert job.wait() == -signal.SIGKILL
 
 
+def test_a_command_that_is_not_there_is_an_error():
+    with pytest.raises(FileNotFoundError, match="no-such-command"):
+        JobProcess(["no-such-command"])
+
+
 def test_stop_after_the_end_does_nothing():
     job = JobProcess(python("pass"))
     assert list(job.lines()) == []
@@ -96,7 +101,7 @@ def test_a_killed_parent_takes_the_job_with_it():
     from imagemill_airflow.job_process import JobProcess
     job = JobProcess({python(FAMILY)!r})
     for line in job.lines():
-        print(job._process.pid, line, flush=True)
+        print(line, flush=True)
     """
     with subprocess.Popen(python(script), stdout=subprocess.PIPE, text=True) as parent:
         pids = [int(pid) for pid in parent.stdout.readline().split()]

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from airflow.sdk import RetryAction  # isort: skip  (after its settings)
 from airflow.sdk.exceptions import AirflowTaskTimeout  # isort: skip
 from imagemill.errors import CallerError, TemporaryFault, UnusableData
 from imagemill_airflow.beam_launch import JobCrashed
+from imagemill_airflow.environment import free_port
 from imagemill_airflow.retries import retry_policy
 
 
@@ -40,11 +40,19 @@ DAG_FILE = """
 from datetime import timedelta
 from airflow.sdk import DAG, task
 from imagemill.errors import CallerError, TemporaryFault, UnusableData
+from imagemill.spec import Alerts, DatasetSpec, FolderSource, Locations
+from imagemill_airflow.alerts import on_failure
 from imagemill_airflow.retries import retry_arguments
 
-@task
-def fail(kind, ti=None):
-    print(f"try of {kind.__name__}")
+SPEC = DatasetSpec(
+    name="cats",
+    source=FolderSource(type="folder", root="/x"),
+    locations=Locations(staging="/none/staging", output="/none/output", work="/none/work"),
+    alerts=Alerts(email=("ann@example.org",)),
+)
+
+@task(on_failure_callback=on_failure(SPEC))
+def fail(kind):
     raise kind("as asked")
 
 @task
@@ -69,12 +77,14 @@ print(json.dumps({ti.task_id: [str(ti.state), ti.try_number] for ti in run.get_t
 """
 
 
-def test_airflow_repeats_temporary_faults_only(tmp_path):
+def test_airflow_repeats_temporary_faults_only_and_survives_a_dead_mail_server(tmp_path):
+    dead = f"smtp://127.0.0.1:{free_port(0)}/?disable_ssl=true&disable_tls=true&from_email=a%40b.org&retry_limit=1"
     dag_file = tmp_path / "families.py"
     dag_file.write_text(DAG_FILE)
+    settings = {"AIRFLOW_HOME": str(tmp_path / "airflow"), "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)}
     output = subprocess.run(
         [sys.executable, "-c", RUN, str(tmp_path / "airflow"), str(dag_file)],
-        env=os.environ | {"AIRFLOW_HOME": str(tmp_path / "airflow"), "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path)},
+        env=os.environ | settings | {"AIRFLOW_CONN_SMTP_DEFAULT": dead},
         capture_output=True,
         text=True,
         check=True,
@@ -86,4 +96,6 @@ def test_airflow_repeats_temporary_faults_only(tmp_path):
         "TemporaryFault": ["failed", 3],
         "heal": ["success", 3],
     }
-    assert Path(HOME).is_dir()
+    assert output.count("Failed to run task callback") == 4
+    assert "ConnectionRefusedError" in output
+    assert HOME.is_dir()
