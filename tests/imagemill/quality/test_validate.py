@@ -85,6 +85,7 @@ def test_a_clean_version_has_no_finding(version):
     raise_if_failed(report)
     assert report.check("whole_shards_read").verdict is Verdict.SKIPPED
     assert (report.sample.records, report.sample.population, report.sample.confidence) == (59, 59, 1)
+    assert report.sample.seed == 0xABABABAB  # another version draws another sample
     assert (report.dataset, report.version) == ("toys", VERSION)
     assert report.manifest_sha256 == hashlib.sha256((version.folder / MANIFEST).read_bytes()).hexdigest()
     assert report.total_bytes == sum(
