@@ -13,7 +13,7 @@ from imagemill.facts import FACTS, Facts, ImageStatistics, SharingFacts
 from imagemill.labels import LABELS, format_labels
 from imagemill.manifest import MANIFEST, FileEntry, Manifest, ShardEntry
 from imagemill.plan import ConversionPlan
-from imagemill.rows import Rejected
+from imagemill.rows import Reason, Rejected
 
 REJECTS = "rejects.jsonl"
 DATASET_INFO = "dataset_info.json"
@@ -80,6 +80,19 @@ def reject_line(rejected: Rejected) -> bytes:
     }
     # A lone surrogate has no UTF-8; its backslash escape is JSON's too.
     return json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+
+
+def parse_reject(line: bytes) -> Rejected | None:
+    """Returns a line of `rejects.jsonl` as a reject, None where it is none."""
+    # Not by pydantic: it refuses the lone surrogates that stand for bytes that were no text.
+    try:
+        values = json.loads(line)
+        reason = Reason(values.pop("reason"))
+        if all(isinstance(value, str) for value in values.values()):
+            return Rejected(reason=reason, **values)
+    except (ValueError, TypeError, AttributeError, KeyError):
+        pass
+    return None
 
 
 def _check_content(plan: ConversionPlan, tally: Tally) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 from pydantic import ValidationError
@@ -22,7 +23,10 @@ from imagemill.storage.uri import normalise, split
 @click.argument("name", required=False)
 @click.option("--index", metavar="URI", help="CSV of {filename},{label}, instead of a dataset's NAME.")
 @click.option("--images", metavar="URI", help="What the filenames are relative to; by default the CSV's folder.")
-@click.option("--output", metavar="URI", help="Folder of the dataset, with --index.")
+@click.option(
+    "--only-rejects", metavar="VERSION_URI", help="Convert the rows again that this version rejected, to --output."
+)
+@click.option("--output", metavar="URI", help="Folder of the dataset, with --index or --only-rejects.")
 @click.option("--dataset", default="dataset", show_default=True, metavar="NAME", help="What to call it, with --index.")
 @click.option("--split", "fractions", multiple=True, metavar="NAME=SHARE", help="Split and its share, with --index.")
 @click.option("--runner", metavar="NAME", help="local, prism, flink, portable or dataflow; by default the spec's.")
@@ -38,6 +42,7 @@ def convert(
     *,
     index: str | None,
     images: str | None,
+    only_rejects: str | None,
     output: str | None,
     dataset: str,
     fractions: tuple[str, ...],
@@ -50,11 +55,17 @@ def convert(
 ) -> None:
     """Convert staged images to a candidate version, by NAME or from --index, --images and --output.
 
+    With --only-rejects the rows that a version rejected are tried again, on the images as they are now.
+
     The candidate is not published: look at it with `verify`, then `publish` it.
     """
     from imagemill import steps
 
-    if name is None:
+    if only_rejects:
+        if name or index or fractions or output is None:
+            raise CallerError("--only-rejects VERSION_URI goes with --output URI (and --images), and with nothing else")
+        spec, source = _again(only_rejects, images=images, output=normalise(output))
+    elif name is None:
         spec, source = _without_spec(index=index, images=images, output=output, dataset=dataset, fractions=fractions)
     elif index or images or output or fractions:
         raise CallerError("give a dataset's NAME, or --index with --output; not both")
@@ -87,14 +98,30 @@ def _without_spec(
         raise CallerError("say what to convert: a dataset's NAME, or --index URI with --output URI")
     source = Inputs(index=normalise(index), images=normalise(images) if images else split(index)[0])
     shares = dict(pair.partition("=")[::2] for pair in fractions) or {"train": "1"}
+    return _spec(dataset, source, output=normalise(output), splits={"fractions": shares}), source
+
+
+def _again(version_uri: str, *, images: str | None, output: str) -> tuple[DatasetSpec, Inputs]:
+    from imagemill.replay import replay_rejects
+
+    replay = replay_rejects(normalise(version_uri), output=output)
+    source = Inputs(
+        index=replay.index, images=normalise(images) if images else replay.plan.images, labels=replay.labels
+    )
+    settings = replay.plan.settings.model_dump()
+    splits = {"fractions": settings.pop("split_fractions"), "names": settings.pop("split_names")}
+    return _spec(replay.plan.dataset, source, output=output, splits=splits, conversion=settings), source
+
+
+def _spec(dataset: str, source: Inputs, *, output: str, **parts: dict[str, Any]) -> DatasetSpec:
     described = {
         "name": dataset,
         "source": {"type": "index", "index": source.index, "images": source.images},
-        "splits": {"fractions": shares},
-        "locations": {"staging": source.images, "output": normalise(output)},
+        "locations": {"staging": source.images, "output": output},
+        **parts,
     }
     try:
-        return DatasetSpec.model_validate(described), source
+        return DatasetSpec.model_validate(described)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']} (got {one['input']!r})" for one in error.errors()]
         raise CallerError("\n".join(faults)) from error

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from imagemill.quality.evidence import EXAMPLES_KEPT, RejectFacts, printable
 from imagemill.quality.report import RejectExample
-from imagemill.rows import Reason, Rejected
 from imagemill.storage.object_file import open_object
 from imagemill.storage.store import MissingObject, Store
-from imagemill.version_files import REJECTS
+from imagemill.version_files import REJECTS, parse_reject
 
 
 def read_rejects(store: Store) -> RejectFacts | None:
@@ -26,7 +23,7 @@ def read_rejects(store: Store) -> RejectFacts | None:
 
 def _read_line(line: bytes, facts: RejectFacts) -> None:
     facts.lines += 1
-    reject = _parse(line)
+    reject = parse_reject(line)
     if reject is None:
         facts.malformed.add(REJECTS, f"line {facts.lines} is no reject")
         return
@@ -36,16 +33,3 @@ def _read_line(line: bytes, facts: RejectFacts) -> None:
     if len(examples) < EXAMPLES_KEPT:
         key, label, detail = map(printable, (reject.key or reject.row, reject.label, reject.detail))
         examples.append(RejectExample(key=key, label=label, detail=detail))
-
-
-def _parse(line: bytes) -> Rejected | None:
-    """Returns a line as a reject, None where it is none."""
-    # Not by pydantic: it refuses the lone surrogates that stand for bytes that were no text.
-    try:
-        values = json.loads(line)
-        reason = Reason(values.pop("reason"))
-        if all(isinstance(value, str) for value in values.values()):
-            return Rejected(reason=reason, **values)
-    except (ValueError, TypeError, AttributeError, KeyError):
-        pass
-    return None
