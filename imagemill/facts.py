@@ -48,6 +48,9 @@ class ImageStatistics(_Frozen):
     width: Extent = Extent()
     formats: dict[str, int] = Field(default_factory=dict, description="records by image format")
     channels: dict[int, int] = Field(default_factory=dict, description="records by number of channels")
+    orientations: dict[int, int] = Field(
+        default_factory=dict, description="records by EXIF orientation, of those that are not upright (JPEG only)"
+    )
 
 
 class SharedRecord(_Frozen):
@@ -108,6 +111,7 @@ def add_statistics(parts: Iterable[ImageStatistics]) -> ImageStatistics:
         width=_add_extents([part.width for part in measured]),
         formats=_add_counts(part.formats for part in measured),
         channels=_add_counts(part.channels for part in measured),
+        orientations=_add_counts(part.orientations for part in measured),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from imagemill.errors import CallerError, UnusableData
 from imagemill.index import HEADER
@@ -14,7 +14,8 @@ from imagemill.storage.object_file import open_object
 from imagemill.version_files import REJECTS, parse_reject
 
 
-class Replay(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
     """What a second conversion of rejects starts from.
 
     Attributes:
@@ -53,7 +54,7 @@ def replay_rejects(version_uri: str, *, output: str) -> Replay:
                 raise CallerError(f"{version_uri} has no rejects: there is nothing to convert again")
     except MissingObject as error:
         raise CallerError(f"{version_uri} is not a whole version: it has no {REJECTS}") from error
-    return Replay(plan, index=join(output, name), labels=join(version_uri, LABELS))
+    return Replay(plan=plan, index=join(output, name), labels=join(version_uri, LABELS))
 
 
 def _copy_rows(lines: Iterable[bytes], index: ObjectWriter, *, where: str) -> int:

@@ -5,7 +5,8 @@ The measure is TensorFlow's `decode_image`: what it cannot decode is refused, as
 """
 
 from imagemill.images.decode import verify_decode
+from imagemill.images.exif import UPRIGHT
 from imagemill.images.facts import ImageFacts, RefusedImage
 from imagemill.images.probe import probe
 
-__all__ = ["ImageFacts", "RefusedImage", "probe", "verify_decode"]
+__all__ = ["UPRIGHT", "ImageFacts", "RefusedImage", "probe", "verify_decode"]

@@ -18,6 +18,8 @@ class ImageFacts(NamedTuple):
         channels: Of the decoded image, as TensorFlow's `decode_image` gives it: palettes are 3 (4 with
             transparency), CMYK is 3.
         frames: More than one for an animated GIF.
+        orientation: What a JPEG's EXIF says, 1 to 8; 1 is upright, and what all else is taken for. TensorFlow
+            decodes the pixels as they are stored, and so height and width are theirs.
     """
 
     format: str
@@ -25,6 +27,7 @@ class ImageFacts(NamedTuple):
     width: int
     channels: int
     frames: int = 1
+    orientation: int = 1
 
 
 class RefusedImage(UnusableData):

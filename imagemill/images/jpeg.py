@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from struct import Struct
 
+from imagemill.images.exif import UPRIGHT, read_orientation
 from imagemill.images.facts import ImageFacts, RefusedImage, truncated, undecodable
 from imagemill.rows import Reason
 
@@ -15,7 +16,7 @@ MAX_SIDE = 65_500
 # What ends entropy-coded data and what stands between segments look the same to libjpeg: it skips to the next marker,
 # over stuffed zeros, fill bytes, restart markers and TEM.
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
-_SOI, _EOI, _SOS, _DQT = 0xD8, 0xD9, 0xDA, 0xDB
+_SOI, _EOI, _SOS, _DQT, _APP1 = 0xD8, 0xD9, 0xDA, 0xDB, 0xE1
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
 """Baseline, extended and progressive, by Huffman or arithmetic coding: what libjpeg-turbo decodes."""
 _SKIPPED = {0xC4, 0xCC, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
@@ -33,6 +34,7 @@ class _Walk:
         self.wanted_tables: set[int] = set()
         self.tables: set[int] = set()
         self.scans = 0
+        self.orientation = UPRIGHT
 
     def see(self, marker: int, segment: bytes) -> None:
         if marker == _SOS:
@@ -47,6 +49,8 @@ class _Walk:
             if self.frame is not None:
                 raise undecodable("two frame headers")
             self.frame = self._see_frame(segment)
+        elif marker == _APP1 and self.orientation == UPRIGHT:
+            self.orientation = read_orientation(segment)
 
     def _see_tables(self, segment: bytes) -> None:
         position = 0
@@ -82,7 +86,7 @@ def parse(data: bytes) -> ImageFacts:
         if marker == _EOI:
             if walk.frame is None or not walk.scans:
                 raise undecodable("the image ends before its first scan")
-            return walk.frame
+            return walk.frame._replace(orientation=walk.orientation) if walk.orientation != UPRIGHT else walk.frame
         if marker == _SOI:
             raise undecodable(f"a second image begins at byte {position - 2}, before the first has ended")
         if marker not in _DECODED:

@@ -26,7 +26,7 @@ import google_crc32c
 
 from imagemill.accounting import CONTENT_MODULUS
 from imagemill.facts import Extent, ImageStatistics
-from imagemill.images import ImageFacts, RefusedImage, probe, verify_decode
+from imagemill.images import UPRIGHT, ImageFacts, RefusedImage, probe, verify_decode
 from imagemill.index import format_row
 from imagemill.manifest import FileEntry, ShardEntry
 from imagemill.plan import ConversionSettings
@@ -263,11 +263,14 @@ class _Shard:
 def _statistics(facts: Counter[ImageFacts], sizes: Counter[int]) -> ImageStatistics:
     formats: Counter[str] = Counter()
     channels: Counter[int] = Counter()
+    orientations: Counter[int] = Counter()
     heights: Counter[int] = Counter()
     widths: Counter[int] = Counter()
     for found, records in facts.items():
         formats[found.format] += records
         channels[found.channels] += records
+        if found.orientation != UPRIGHT:
+            orientations[found.orientation] += records
         heights[found.height] += records
         widths[found.width] += records
     return ImageStatistics(
@@ -277,6 +280,7 @@ def _statistics(facts: Counter[ImageFacts], sizes: Counter[int]) -> ImageStatist
         width=_extent(widths),
         formats=dict(sorted(formats.items())),
         channels=dict(sorted(channels.items())),
+        orientations=dict(sorted(orientations.items())),
     )
 
 

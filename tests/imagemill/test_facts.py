@@ -105,6 +105,7 @@ def test_statistics_add_up():
         width=Extent.of([4]),
         formats={"jpeg": 1},
         channels={1: 1},
+        orientations={6: 1},
     )
     total = add_statistics([part, ImageStatistics(), other])
     assert total == add_statistics([other, part])
@@ -115,4 +116,5 @@ def test_statistics_add_up():
     )
     assert total.formats == {"jpeg": 1, "png": 2}
     assert list(total.channels) == [1, 3]
+    assert total.orientations == {6: 1}
     assert add_statistics([]) == ImageStatistics()

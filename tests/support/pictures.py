@@ -192,7 +192,6 @@ def jpeg_cases():
         " CMYK": encode(gradient("CMYK"), "JPEG"),
         " CMYK progressive": encode(gradient("CMYK"), "JPEG", progressive=True),
         " with restart markers": encode(gradient(), "JPEG", restart_marker_blocks=2),
-        " with an orientation": encode(gradient(), "JPEG", exif=exif),
         " of several pictures": encode(gradient(), "MPO", save_all=True, append_images=[gradient()]),
         " bytes after its end": good + b"garbage\xff\xd8 more",
         " extended": replaced(good, frame, b"\xff\xc1"),
@@ -209,6 +208,7 @@ def jpeg_cases():
         " progressive, cut, with an end": progressive[: len(progressive) // 2] + b"\xff\xd9",
     }.items():
         yield f"jpeg{name}", data, rgb
+    yield "jpeg with an orientation", encode(gradient(), "JPEG", exif=exif), (*rgb, 6)
     yield "jpeg grey", encode(gradient("L"), "JPEG"), grey
     yield "jpeg 65500 wide", sized(8, 65_500), ("jpeg", 8, 65_500, 3, 1)
     yield "jpeg 65501 wide", sized(8, 65_501), Reason.TOO_LARGE

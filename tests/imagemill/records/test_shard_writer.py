@@ -105,6 +105,15 @@ def test_the_report_says_what_was_written(images, output, pictures):
     assert (report.images.records, report.images.formats, report.images.channels) == (50, {"png": 50}, {3: 50})
 
 
+def test_turned_images_are_counted_and_left_alone(tmp_path, output):
+    turned = next(data for name, data, _ in cases() if name == "jpeg with an orientation")
+    images = put(tmp_path / "turned", {"turned.jpg": turned, "upright.jpg": encode(gradient(), "JPEG")})
+    report = write(["turned.jpg", "upright.jpg"], images=images, output=output)
+    assert report.images.orientations == {6: 1}
+    assert (report.images.height.max, report.images.width.min) == (240, 320)
+    assert turned in output.read(FILES.data)
+
+
 def test_the_index_finds_every_record(images, output, pictures):
     report = write(GOOD, images=images, output=output)
     data, index = output.read(FILES.data), ShardIndex(output.read(FILES.index), where="")
