@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
+import psutil
 import pytest
 
 from imagemill_airflow.job_process import JobProcess
@@ -26,8 +26,8 @@ def python(script):
 
 def is_alive(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 

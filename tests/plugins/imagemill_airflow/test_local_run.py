@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
+import psutil
 import pytest
 
 MODULE = [sys.executable, "-m", "imagemill_airflow.local_run"]
@@ -52,16 +52,9 @@ def test_nonsense_is_refused_before_airflow_starts(project, arguments, says):
 
 
 def jobs(project):
-    """Returns the processes whose command line names the project's versions."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"convert_images.py" in line and str(project).encode() in line:
-            found.append(int(process.name))
-    return found
+    """Returns the Beam jobs that write the project's versions."""
+    lines = {process.pid: process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])}
+    return [pid for pid, line in lines.items() if "convert_images.py" in str(line) and str(project) in str(line)]
 
 
 @pytest.mark.timeout(120)
