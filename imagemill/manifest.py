@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagemill.errors import CallerError, UnusableData
@@ -16,7 +18,7 @@ MANIFEST = "manifest.json"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 class FileEntry(_Frozen):
@@ -109,6 +111,14 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
         raise UnusableData(f"{where}: not a readable manifest ({error.error_count()} faults): {error}") from error
+
+
+def manifest_schema() -> dict[str, Any]:
+    """Returns the JSON Schema (draft 2020-12) of `manifest.json`, for readers in other languages."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Manifest.model_json_schema(mode="serialization"),
+    }
 
 
 class _SchemaProbe(BaseModel):

@@ -97,3 +97,15 @@ def test_an_output_that_cannot_be_written_is_the_callers_mistake(imagemill):
     ended = imagemill("convert", "--index", tree / "index.csv", "--images", tree / "images", "--output", "occupied")
     assert ended.code == 2
     assert "occupied" in ended.err
+
+
+@pytest.mark.parametrize("command", [["verify"], ["convert", "--output", "o", "--only-rejects"]], ids=lambda c: c[0])
+def test_a_version_of_a_newer_imagemill_asks_for_an_upgrade(imagemill, command):
+    newer = imagemill.project / "newer"
+    newer.mkdir(exist_ok=True)
+    (newer / "manifest.json").write_text('{"schema_version": 99, "what": "nobody knows yet"}')
+    (newer / "plan.json").write_text('{"format_version": 99, "what": "nobody knows yet"}')
+    ended = imagemill(*command, newer)
+    assert (ended.code, ended.out) == (2, "")
+    assert "newer" in ended.err
+    assert "upgrade imagemill" in ended.err
