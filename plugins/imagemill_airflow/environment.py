@@ -42,6 +42,8 @@ def airflow_environment(*, specs: Path, home_folder: Path, airflow_home: Path) -
         # One person on one machine, loopback only: no login.
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__API__HOST": "127.0.0.1",
+        # Airflow's default forks 32 idle workers; a refresh runs one task at a time.
+        "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 
