@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -21,17 +20,13 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineS
 
 from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
-from imagemill.errors import CallerError, TemporaryFault, UnusableData
+from imagemill.errors import CallerError, TemporaryFault, failure_line
 from imagemill.plan import parse_plan
 from imagemill.storage import open_store, split
 
 DEFAULT_RUNNER = "FnApiRunner"
 """Beam's in-process runner by name: `DirectRunner` would try to download Prism first."""
 
-FAILURE = "imagemill-failure: "
-"""Begins the line that tells a caller what went wrong."""
-
-_FAMILIES = (CallerError, TemporaryFault, UnusableData)
 _PORTABLE = ("PortableRunner", "FlinkRunner", "PrismRunner", "SparkRunner")
 _log = logging.getLogger(__name__)
 
@@ -63,10 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         failure = find_failure(error)
         if failure is None:
-            _report("Bug", f"{type(error).__name__}: {error}")
+            _report(error)
             raise
-        family = next(family.__name__ for family in _FAMILIES if isinstance(failure, family))
-        _report(family, str(failure))
+        _report(failure)
         return failure.exit_code
     return 0
 
@@ -134,8 +128,8 @@ class _Parser(argparse.ArgumentParser):
         raise CallerError(message)
 
 
-def _report(family: str, message: str) -> None:
-    print(FAILURE + json.dumps({"family": family, "message": message}), file=sys.stderr, flush=True)
+def _report(error: Exception) -> None:
+    print(failure_line(error), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

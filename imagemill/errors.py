@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import ClassVar
+
+FAILURE = "imagemill-failure: "
+"""Begins the line by which a job tells its launcher why it failed; JSON follows, with `family` and `message`."""
 
 
 class ImagemillError(Exception):
@@ -10,24 +14,50 @@ class ImagemillError(Exception):
 
     Attributes:
         exit_code: What the `imagemill` command exits with when this error ends it.
+        family: Its family, as JSON names it.
     """
 
     exit_code: ClassVar[int] = 1
+    family: ClassVar[str] = "data"
 
 
 class CallerError(ImagemillError):
     """The caller's mistake: a bad spec, index, location or option. Repeating it changes nothing."""
 
     exit_code = 2
+    family = "caller"
 
 
 class TemporaryFault(ImagemillError):
     """A fault that time may heal: the network, a 5xx, a preempted worker. Worth a retry."""
 
     exit_code = 3
+    family = "temporary"
 
 
 class UnusableData(ImagemillError):
     """Data that must not be published: too many rejects, a failed check, a corrupt file. Never retried."""
 
     exit_code = 1
+    family = "data"
+
+
+def family_of(error: BaseException | None) -> str:
+    """Returns an error's family, as JSON names it; whatever is not ours is a "bug"."""
+    return error.family if isinstance(error, ImagemillError) else "bug"
+
+
+def failure_line(error: BaseException) -> str:
+    """Returns the line that tells another process why this one failed."""
+    message = str(error) if isinstance(error, ImagemillError) else f"{type(error).__name__}: {error}"
+    return FAILURE + json.dumps({"family": family_of(error), "message": message})
+
+
+def read_failure_line(line: str) -> ImagemillError | None:
+    """Returns the error that a line tells of; None where it is another line, or tells of a bug."""
+    if not line.startswith(FAILURE):
+        return None
+    told = json.loads(line.removeprefix(FAILURE))
+    families = {family.family: family for family in (CallerError, TemporaryFault, UnusableData)}
+    family = families.get(told["family"])
+    return family(told["message"]) if family else None

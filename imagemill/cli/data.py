@@ -74,7 +74,7 @@ def sync(
 def verify(version_uri: str, *, sample: int | None, against: str | None, full: bool, as_json: bool) -> None:
     """Check a version as the gate does, without publishing or writing anything. Exits with 1 if a check fails."""
     from imagemill.quality.validate import validate_version
-    from imagemill.spec import Validation
+    from imagemill.spec_validation import Validation
 
     settings = {"max_rejected": 1.0, **({"sample": sample} if sample else {})}
     report = validate_version(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imagemill.errors import CallerError, ImagemillError, TemporaryFault
+from imagemill.errors import ImagemillError
 from imagemill.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,17 +33,10 @@ def show(result: Mapping[str, Any], *, as_json: bool, text: str) -> None:
     click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else text)
 
 
-def family(error: ImagemillError) -> str:
-    """Names an error's family as it stands in `--json` output."""
-    if isinstance(error, CallerError):
-        return "caller"
-    return "temporary" if isinstance(error, TemporaryFault) else "data"
-
-
 def report_error(error: ImagemillError) -> None:
     """Prints an error on stderr; as JSON where `--json` was asked for."""
     if "--json" in sys.argv:
-        click.echo(json.dumps({"error": {"family": family(error), "message": str(error)}}), err=True)
+        click.echo(json.dumps({"error": {"family": error.family, "message": str(error)}}), err=True)
     else:
         click.echo(f"imagemill: {error}", err=True)
 

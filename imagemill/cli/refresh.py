@@ -23,9 +23,17 @@ from imagemill.errors import CallerError
 )
 @click.option("--runner", metavar="NAME", help="local, prism, flink, portable or dataflow; by default the spec's.")
 @click.option("--shards", type=click.IntRange(min=1), metavar="N", help="Shards in each split, instead of the spec's.")
+@click.option("--approve", is_flag=True, help="Answer the spec's `approval: required` with yes.")
 @json_option
 def refresh(
-    name: str, *, force: bool, limit: int | None, runner: str | None, shards: int | None, as_json: bool
+    name: str,
+    *,
+    force: bool,
+    limit: int | None,
+    runner: str | None,
+    shards: int | None,
+    approve: bool,
+    as_json: bool,
 ) -> None:
     """Run the dataset's whole DAG in one process: real Airflow, on a home of its own.
 
@@ -43,7 +51,7 @@ def refresh(
         summary_file = Path(scratch) / "summary.json"
         command = [sys.executable, "-m", "imagemill_airflow.local_run", name]
         command += ["--home", str(home(specs_dir())), "--summary", str(summary_file)]
-        command += ["--end-with-stdin", *(["--force"] if force else [])]
+        command += ["--end-with-stdin", *(["--force"] * force), *(["--approve"] * approve)]
         for option, value in (("--limit", limit), ("--runner", runner), ("--shards", shards)):
             command += [option, str(value)] if value is not None else []
         status = run(command)

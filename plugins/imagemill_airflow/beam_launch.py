@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import signal
@@ -14,17 +13,13 @@ from typing import Any
 from airflow.providers.apache.beam.hooks.beam import BeamHook, beam_options_to_args
 from typing_extensions import override
 
-from imagemill.errors import CallerError, TemporaryFault, UnusableData
+from imagemill.errors import FAILURE, CallerError, TemporaryFault, read_failure_line
 from imagemill_airflow.job_process import JobProcess
 
 TAIL_LINES = 20
 """Last lines of the job that go into the error of one that did not say itself why it failed."""
 
-FAILURE = "imagemill-failure: "
-"""Begins the line in which the job says, as JSON, what went wrong; see `beam_jobs.convert_images`."""
-
 _LEVEL = re.compile("DEBUG|INFO|WARNING|ERROR|CRITICAL")
-_FAMILIES = {family.__name__: family for family in (CallerError, TemporaryFault, UnusableData)}
 
 
 class JobCrashed(RuntimeError):
@@ -114,10 +109,8 @@ def failure(exit_code: int, lines: Sequence[str]) -> Exception:
         lines: Its last lines, and before them the one that names the family, where the job lived to say it.
     """
     for line in lines:
-        if line.startswith(FAILURE):
-            said = json.loads(line.removeprefix(FAILURE))
-            if family := _FAMILIES.get(said["family"]):
-                return family(said["message"])
+        if error := read_failure_line(line):
+            return error
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""

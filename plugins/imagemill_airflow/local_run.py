@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, get_args
 
 from imagemill import home
-from imagemill.errors import CallerError, ImagemillError, TemporaryFault, UnusableData
+from imagemill.errors import CallerError, ImagemillError, family_of
 from imagemill.spec import Conversion
 from imagemill.spec_file import find_spec
 from imagemill_airflow.environment import DAG_FILE, airflow_environment, dags_folder
@@ -43,8 +43,6 @@ RUNNERS = get_args(Conversion.model_fields["runner"].annotation)
 
 _TOLD = tuple(f"imagemill_airflow.{module}" for module in ("task_log", "tasks", "operators"))
 """Loggers whose lines a person at a terminal wants to see."""
-
-_FAMILIES = ((CallerError, "caller"), (TemporaryFault, "temporary"), (UnusableData, "data"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -206,7 +204,7 @@ class Reporter:
 
     def failed(self, task_id: str | None, error: BaseException | None) -> None:
         """Keeps the reason and the exit code of the run's failure."""
-        family = next((name for kind, name in _FAMILIES if isinstance(error, kind)), "bug")
+        family = family_of(error)
         self.exit_code = error.exit_code if isinstance(error, ImagemillError) else 1
         if isinstance(error, KeyboardInterrupt):
             family, self.exit_code = "interrupted", INTERRUPTED

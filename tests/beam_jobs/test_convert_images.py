@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs.convert_images import FAILURE, main
+from beam_jobs.convert_images import main
+from imagemill.errors import FAILURE
 from imagemill.manifest import MANIFEST
 from imagemill.plan import PLAN
 from imagemill.records.example import decode_features
@@ -220,7 +221,7 @@ def test_input_that_changes_under_the_job_is_not_published(mixture, convert, cap
 
     version = convert(mixture, before_job=change_input, expected=1)
     failure, _ = failure_of(capfd)
-    assert failure["family"] == "UnusableData"
+    assert failure["family"] == "data"
     assert "changed between planning and conversion" in failure["message"]
     assert failure["message"].endswith("run the refresh again")
     assert not (version / MANIFEST).exists()
@@ -233,7 +234,7 @@ def test_a_bug_stops_the_job(mixture, tmp_path, monkeypatch, capfd):
     with pytest.raises(KeyError, match="bug"):
         main(["--plan", str(version / PLAN)])
     failure, _ = failure_of(capfd)
-    assert failure["family"] == "Bug"
+    assert failure["family"] == "bug"
     assert not (version / MANIFEST).exists()
 
 
@@ -257,7 +258,7 @@ def test_the_identity_can_fail(mixture, convert, monkeypatch):
 def test_a_wrong_command_line_is_the_callers_mistake(mixture, convert, capfd, arguments, message):
     convert(mixture, arguments=arguments, expected=2)
     failure, lines = failure_of(capfd)
-    assert failure["family"] == "CallerError"
+    assert failure["family"] == "caller"
     assert message in failure["message"]
     assert len(lines) == 1
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.airflow_home import HOME, ROOT
 
-from imagemill_airflow.beam_launch import FAILURE, BeamJobHook, JobCrashed, failure  # isort: skip  (after its settings)
-from imagemill.errors import CallerError, TemporaryFault, UnusableData
+from imagemill_airflow.beam_launch import BeamJobHook, JobCrashed, failure  # isort: skip  (after its settings)
+from imagemill.errors import FAILURE, CallerError, TemporaryFault, UnusableData
 
 
 def said(family, message="why"):
@@ -19,10 +19,10 @@ def said(family, message="why"):
 @pytest.mark.parametrize(
     ("exit_code", "lines", "kind"),
     [
-        (2, [said("CallerError")], CallerError),
-        (3, [said("TemporaryFault")], TemporaryFault),
-        (1, [said("UnusableData")], UnusableData),
-        (1, [said("Bug"), "Traceback ...", "KeyError: 1"], JobCrashed),
+        (2, [said("caller")], CallerError),
+        (3, [said("temporary")], TemporaryFault),
+        (1, [said("data")], UnusableData),
+        (1, [said("bug"), "Traceback ...", "KeyError: 1"], JobCrashed),
         (1, ["Killed by nobody"], JobCrashed),
         (2, ["argparse: no such option"], JobCrashed),
         (-9, ["INFO working"], TemporaryFault),
@@ -71,7 +71,7 @@ def test_options_reach_the_job_and_levels_the_log(tmp_path, caplog):
 
 
 def test_a_long_traceback_after_the_verdict_does_not_hide_it(tmp_path):
-    lines = [said("UnusableData", "input changed"), *["  File ..."] * 100]
+    lines = [said("data", "input changed"), *["  File ..."] * 100]
     with pytest.raises(UnusableData, match="input changed"):
         run(tmp_path, f"import sys\nprint(*{lines!r}, sep=chr(10), file=sys.stderr); sys.exit(1)")
 
