@@ -1,7 +1,7 @@
 """Cuts real pictures into a CIFAR-10-layout archive: `python -m benchmarks.real_cifar PICTURES ARCHIVE [--images N]`.
 
 CIFAR's own archive cannot be fetched everywhere; pictures can be found anywhere (an icon theme, a photo folder).
-Every image is a 32x32 crop at a position drawn from a fixed seed; the class is the number of
+Every image is another 32x32 crop at a position drawn from a fixed seed; the class is the number of
 the picture's folder, modulo ten.
 """
 
@@ -37,26 +37,40 @@ def load_pictures(root: Path) -> list[tuple[int, np.ndarray]]:
     return pictures
 
 
-def batch(pictures: list[tuple[int, np.ndarray]], images: int, generator: np.random.Generator, name: str) -> bytes:
-    """Returns one pickled CIFAR-10 batch of random crops."""
-    data = np.empty((images, 3 * SIDE * SIDE), np.uint8)
-    labels, filenames = [], []
-    for row in range(images):
-        label, picture = pictures[generator.integers(len(pictures))]
-        top, left = (generator.integers(limit - SIDE + 1) for limit in picture.shape[:2])
-        data[row] = picture[top : top + SIDE, left : left + SIDE].transpose(2, 0, 1).ravel()
-        labels.append(label)
-        filenames.append(f"crop_{name}_{row:05d}.png".encode())
-    return pickle.dumps({b"batch_label": name.encode(), b"labels": labels, b"data": data, b"filenames": filenames}, 2)
+class Crops:
+    """Random crops, no two of them alike: a dataset whose splits share images is one that validation refuses."""
+
+    def __init__(self, pictures: list[tuple[int, np.ndarray]]) -> None:
+        self._pictures = pictures
+        self._generator = np.random.default_rng(0)
+        self._seen: set[bytes] = set()
+
+    def draw(self) -> tuple[int, np.ndarray]:
+        """Returns (class, 3072 uint8: the red, the green, the blue plane)."""
+        while True:
+            label, picture = self._pictures[self._generator.integers(len(self._pictures))]
+            top, left = (self._generator.integers(limit - SIDE + 1) for limit in picture.shape[:2])
+            crop = picture[top : top + SIDE, left : left + SIDE].transpose(2, 0, 1).ravel()
+            if (data := crop.tobytes()) not in self._seen:
+                self._seen.add(data)
+                return label, crop
+
+
+def batch(crops: Crops, images: int, name: str) -> bytes:
+    """Returns one pickled CIFAR-10 batch."""
+    labels, rows = zip(*(crops.draw() for _ in range(images)), strict=True)
+    filenames = [f"crop_{name}_{row:05d}.png".encode() for row in range(images)]
+    content = {b"batch_label": name.encode(), b"labels": list(labels), b"data": np.stack(rows), b"filenames": filenames}
+    return pickle.dumps(content, 2)
 
 
 def write_archive(pictures: list[tuple[int, np.ndarray]], archive: Path, images: int) -> None:
     """Writes five train batches and a test batch, in CIFAR-10's proportions."""
-    generator = np.random.default_rng(0)
+    crops = Crops(pictures)
     meta = {b"label_names": [name.encode() for name in CLASSES], b"num_vis": 3 * SIDE * SIDE}
     members = {"batches.meta": pickle.dumps(meta, 2)}
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
-        members[name] = batch(pictures, images // 6, generator, name)
+        members[name] = batch(crops, images // 6, name)
     with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         for name, payload in members.items():
             info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
