@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from imagemill.cron import cron_problem
 from imagemill.spec_checks import Contradiction, check_location, contradictions, refuse
+from imagemill.spec_part import Fraction, SpecPart
+from imagemill.spec_validation import Validation
 
 NAME_PATTERN = "^[a-z][a-z0-9_]{0,62}$"
 """A dataset's name: also TFDS's rule for builder names, and safe in object keys, DAG ids and job names."""
@@ -22,7 +24,6 @@ SHA256_PATTERN = "^[0-9a-f]{64}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 SplitName = Annotated[str, Field(pattern=SPLIT_PATTERN)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 def _located(schemes: tuple[str, ...], place: str, info: ValidationInfo) -> str:
@@ -60,11 +61,7 @@ def _address(address: str) -> str:
     return address
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class CifarSource(_Part):
+class CifarSource(SpecPart):
     """A CIFAR-10 or CIFAR-100 archive in its published `.tar.gz` layout."""
 
     type: Literal["cifar"]
@@ -112,7 +109,7 @@ class CifarSource(_Part):
             )
 
 
-class FolderSource(_Part):
+class FolderSource(SpecPart):
     """A folder per class: `<root>/<label>/…/<image>`, or `<root>/<split>/<label>/…/<image>` with `layout: split`."""
 
     type: Literal["folder"]
@@ -126,7 +123,7 @@ class FolderSource(_Part):
     """File name endings (any case) that make a file an input row; others are skipped and counted."""
 
 
-class IndexSource(_Part):
+class IndexSource(SpecPart):
     """A CSV of `{filename},{label}[,{split}[,{group}]]`, with or without a header."""
 
     type: Literal["index"]
@@ -136,7 +133,7 @@ class IndexSource(_Part):
     """Folder or prefix the filenames are relative to; by default the CSV's own folder."""
 
 
-class ShapesSource(_Part):
+class ShapesSource(SpecPart):
     """Coloured shapes, drawn here: a small archive in CIFAR-10's layout, for demos and tests."""
 
     type: Literal["shapes"]
@@ -151,7 +148,7 @@ class ShapesSource(_Part):
 Source = Annotated[CifarSource | FolderSource | IndexSource | ShapesSource, Field(discriminator="type")]
 
 
-class Splits(_Part):
+class Splits(SpecPart):
     """Which splits there are, and who decides."""
 
     names: tuple[SplitName, ...] = ()
@@ -179,14 +176,14 @@ class Splits(_Part):
                 )
 
 
-class Labels(_Part):
+class Labels(SpecPart):
     """The classes. Without `names`, ids come from the source or, for textual labels, in append-only order."""
 
     names: tuple[str, ...] = ()
     """Class names; the position is the id. A row with another label becomes a reject."""
 
 
-class Locations(_Part):
+class Locations(SpecPart):
     """URIs (`gs://bucket/prefix`, `file:///path`) or paths; relative paths start at the spec's folder."""
 
     staging: Location
@@ -197,7 +194,7 @@ class Locations(_Part):
     """Local folder for downloads and prepared trees; it may be emptied at any time between runs."""
 
 
-class Shards(_Part):
+class Shards(SpecPart):
     """What the shard counts aim at; counts stay the same between versions until the size drifts by 2x."""
 
     target_bytes: int = Field(128 << 20, gt=0)
@@ -208,7 +205,7 @@ class Shards(_Part):
     """Fixed counts by split, instead of the targets."""
 
 
-class Conversion(_Part):
+class Conversion(SpecPart):
     """How images become TFRecords."""
 
     runner: Literal["local", "prism", "flink", "portable", "dataflow"] = "local"
@@ -230,29 +227,14 @@ class Conversion(_Part):
     """TFRecord compression. Compressed shards cannot be read at random."""
 
 
-class Validation(_Part):
-    """What a version must satisfy to be published."""
-
-    sample: int = Field(1_000, ge=1)
-    """Records decoded by TensorFlow and compared with the staged images, spread over splits and labels."""
-    max_rejected: Fraction = 0.0
-    """Largest share of rejected rows, of all rows."""
-    max_rejected_per_label: Fraction = 1.0
-    """Largest share of rejected rows, of the rows of any one label."""
-    min_records_per_label: int = Field(1, ge=0)
-    """Fewest records any label may have, over all splits."""
-    full_scan_bytes: int = Field(4 << 30, ge=0)
-    """Up to this size of version, the checksum of every record is verified; above it, of the sample."""
-
-
-class Retention(_Part):
+class Retention(SpecPart):
     """What `prune` leaves."""
 
     keep: int = Field(5, ge=1)
     """Newest versions kept; the published one always is."""
 
 
-class Alerts(_Part):
+class Alerts(SpecPart):
     """Who hears of a failure that retries did not cure."""
 
     email: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
@@ -261,7 +243,7 @@ class Alerts(_Part):
     """Airflow connection that sends the mail."""
 
 
-class DatasetSpec(_Part):
+class DatasetSpec(SpecPart):
     """One dataset: where its images come from, what they become, and when that is good enough."""
 
     name: Name

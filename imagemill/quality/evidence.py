@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from imagemill.facts import Facts
 from imagemill.manifest import Manifest, ShardEntry
 from imagemill.plan import ConversionPlan
 from imagemill.quality.report import Place, RejectExample
-from imagemill.spec import Validation
+from imagemill.spec_validation import Validation
 from imagemill.storage.store import ObjectInfo
 
 PLACES_KEPT = 10
@@ -104,6 +105,7 @@ class ReadBack:
         encoded_sha256: Digest of `image/encoded`, computed from what the reader gave.
         stated_size: `image/height` and `image/width`.
         decoded_size: Height and width of the decoded pixels.
+        spread: How far the decoded pixels lie apart in the channel where they do most, from 0 to 255.
     """
 
     unparsed: str = ""
@@ -115,6 +117,7 @@ class ReadBack:
     encoded_sha256: str = ""
     stated_size: tuple[int, int] = (0, 0)
     decoded_size: tuple[int, int] = (0, 0)
+    spread: int = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,7 @@ class Evidence:
         listing: The version's objects by name.
         shards: What was seen of each shard of the manifest that is there whole.
         rejects: What `rejects.jsonl` holds; None where it cannot be read.
+        facts: What `facts.json` says of the whole version; None where it is gone or unreadable.
         labels_txt: Lines of `labels.txt`; none where it lists no labels, None where it is gone.
         sample: The sampled records.
         whole: Whole shards as the oracle counted them.
@@ -187,6 +191,7 @@ class Evidence:
     listing: Mapping[str, ObjectInfo]
     shards: Sequence[ShardFacts]
     rejects: RejectFacts | None
+    facts: Facts | None
     labels_txt: Sequence[str] | None
     sample: Sequence[Sampled]
     whole: Sequence[WholeShard]

@@ -68,12 +68,13 @@ def read_sample(path: str) -> Iterator[ReadBack]:
 def _read_back(values: dict[str, Any], encoded: tf.Tensor) -> ReadBack:
     import tensorflow as tf
 
-    decoded, undecoded = (0, 0), ""
+    decoded, undecoded, spread = (0, 0), "", 255
     try:
         webp = values["image/format"] == b"webp"
         pixels = tf.io.decode_webp(encoded) if webp else tf.io.decode_image(encoded, expand_animations=False)
         # Height and width stand before the channels; `decode_webp` has frames before them.
         decoded = (int(pixels.shape[-3]), int(pixels.shape[-2]))
+        spread = _spread(pixels)
     except tf.errors.InvalidArgumentError as error:
         undecoded = f"decode_image: {_first_line(error)}"
     return ReadBack(
@@ -85,7 +86,17 @@ def _read_back(values: dict[str, Any], encoded: tf.Tensor) -> ReadBack:
         encoded_sha256=hashlib.sha256(values["image/encoded"]).hexdigest(),
         stated_size=(int(values["image/height"]), int(values["image/width"])),
         decoded_size=decoded,
+        spread=spread,
     )
+
+
+def _spread(pixels: tf.Tensor) -> int:
+    """Returns the widest range of values that a channel has."""
+    import tensorflow as tf
+
+    by_channel = tf.reshape(tf.cast(pixels, tf.int32), (-1, pixels.shape[-1]))
+    ranges = tf.reduce_max(by_channel, axis=0) - tf.reduce_min(by_channel, axis=0)
+    return int(tf.reduce_max(ranges))
 
 
 def _count(path: str, compression: str) -> dict[str, Any]:

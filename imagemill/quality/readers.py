@@ -97,7 +97,7 @@ def _read_natively(payload: bytes) -> ReadBack:
 
 def _read_features(features: Mapping[str, Sequence[Any]]) -> ReadBack:
     encoded = features["image/encoded"][0]
-    decoded, undecoded = _decode(encoded)
+    decoded, spread, undecoded = _decode(encoded)
     return ReadBack(
         undecoded=undecoded,
         key=features["image/filename"][0].decode(errors="replace"),
@@ -107,19 +107,26 @@ def _read_features(features: Mapping[str, Sequence[Any]]) -> ReadBack:
         encoded_sha256=hashlib.sha256(encoded).hexdigest(),
         stated_size=(features["image/height"][0], features["image/width"][0]),
         decoded_size=decoded,
+        spread=spread,
     )
 
 
-def _decode(encoded: bytes) -> tuple[tuple[int, int], str]:
+def _decode(encoded: bytes) -> tuple[tuple[int, int], int, str]:
+    """Returns height and width, the spread of the pixels, and why they do not decode."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             image.load()
-            return (image.height, image.width), ""
+            # Through RGBA, since a palette may hold one colour twice; 16-bit grey is clipped by that.
+            plain = image if image.mode in {"L", "LA", "RGB", "RGBA"} else image.convert("RGBA")
+            extrema = plain.getextrema()
+            bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+            spread = max(int(high - low) for low, high in bands)
+            return (image.height, image.width), spread, ""
     # What Pillow raises for broken images, beyond OSError.
     except (OSError, ValueError, SyntaxError, IndexError, Image.DecompressionBombError) as error:
-        return (0, 0), f"Pillow: {error}"
+        return (0, 0), 255, f"Pillow: {error}"
 
 
 @contextmanager

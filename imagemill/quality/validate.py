@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from imagemill.errors import ImagemillError, UnusableData
+from imagemill.facts import FACTS, Facts
 from imagemill.labels import LABELS, parse_labels
 from imagemill.manifest import MANIFEST, Manifest, ShardEntry, parse_manifest
 from imagemill.plan import PLAN, ConversionPlan
@@ -29,7 +30,7 @@ from imagemill.quality.report import REPORT, REPORT_PAGE, AccountRow, RejectGrou
 from imagemill.quality.sample_reader import SampleFindings, read_sample
 from imagemill.quality.sampling import confidence, draw
 from imagemill.quality.shard_scan import scan_shard
-from imagemill.spec import Validation
+from imagemill.spec_validation import Validation
 from imagemill.storage import open_store
 from imagemill.storage.store import MissingObject, ObjectInfo, Store
 from imagemill.version_folder import manifest_entries
@@ -142,6 +143,7 @@ class _Inspection:
             listing=self._listing,
             shards=shards,
             rejects=read_rejects(self._store),
+            facts=_read_facts(self._store),
             labels_txt=_read_labels(self._store),
             sample=findings.sampled,
             whole=findings.whole,
@@ -164,6 +166,13 @@ def _read_manifest(store: Store) -> tuple[Manifest, str]:
 def _read_plan(store: Store) -> ConversionPlan | None:
     try:
         return ConversionPlan.model_validate_json(store.read(PLAN))
+    except (MissingObject, ValueError):  # pydantic's ValidationError is a ValueError
+        return None
+
+
+def _read_facts(store: Store) -> Facts | None:
+    try:
+        return Facts.model_validate_json(store.read(FACTS))
     except (MissingObject, ValueError):  # pydantic's ValidationError is a ValueError
         return None
 

@@ -2,7 +2,17 @@
 
 from imagemill.quality.checks.accounts import ACCOUNTING, EMPTY_SPLIT, REJECTED_SHARE
 from imagemill.quality.checks.check import Check, Outcome
-from imagemill.quality.checks.labels import LABELS
+from imagemill.quality.checks.images import (
+    FACTS_AGREE,
+    IDENTICAL_IMAGES,
+    IMAGE_FORMATS,
+    IMAGE_ORIENTATION,
+    IMAGE_SIZES,
+    LABEL_CONFLICTS,
+    ONE_COLOUR,
+    SPLIT_LEAKS,
+)
+from imagemill.quality.checks.labels import LABEL_BALANCE, LABELS
 from imagemill.quality.checks.objects import FOREIGN_OBJECTS, SHARD_CHECKSUMS, SHARDS_PRESENT
 from imagemill.quality.checks.records import RECORD_COUNTS, RECORD_FRAMING, SHARD_INDEX
 from imagemill.quality.checks.sample import SAMPLE_DECODES, SAMPLE_MATCHES_SOURCE, WHOLE_SHARDS_READ
@@ -19,6 +29,15 @@ CHECKS: tuple[Check, ...] = (
     REJECTED_SHARE,
     EMPTY_SPLIT,
     LABELS,
+    LABEL_BALANCE,
+    FACTS_AGREE,
+    IMAGE_FORMATS,
+    IMAGE_SIZES,
+    IMAGE_ORIENTATION,
+    IDENTICAL_IMAGES,
+    LABEL_CONFLICTS,
+    SPLIT_LEAKS,
+    ONE_COLOUR,
     SAMPLE_DECODES,
     SAMPLE_MATCHES_SOURCE,
     WHOLE_SHARDS_READ,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from imagemill.quality.evidence import Evidence, Faults
 from imagemill.quality.report import CheckResult, Severity, Verdict
+from imagemill.spec_validation import CheckName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +19,14 @@ class Outcome:
         expected: What should have been seen, as a phrase.
         faults: What is wrong, and where.
         skipped: Why nothing could be judged; "" where it could.
+        tolerable: The faults are few enough to be told as a warning, whatever the check's severity.
     """
 
     observed: str
     expected: str
     faults: Faults = field(default_factory=Faults)
     skipped: str = ""
+    tolerable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +34,27 @@ class Check:
     """One check.
 
     Attributes:
-        name: Stable; specs and alerts refer to it.
+        name: Stable; one of `CheckName`, since specs refer to it.
         judge: Judges the evidence; reads nothing else.
         advice: What to do where it fails, as a sentence.
-        severity: What its failure means for publishing.
+        severity: What its failure means for publishing, unless the spec says otherwise.
     """
 
-    name: str
+    name: CheckName
     judge: Callable[[Evidence], Outcome]
     advice: str
     severity: Severity = Severity.ERROR
 
     def run(self, evidence: Evidence) -> CheckResult:
+        level = evidence.settings.checks.get(self.name, self.severity.value)
+        if level == "skip":
+            return CheckResult(
+                name=self.name,
+                severity=self.severity,
+                verdict=Verdict.SKIPPED,
+                observed="switched off by `validation.checks` in the spec",
+                expected="nothing",
+            )
         outcome = self.judge(evidence)
         if outcome.faults:
             verdict = Verdict.FAILED
@@ -52,7 +64,7 @@ class Check:
             verdict = Verdict.PASSED
         return CheckResult(
             name=self.name,
-            severity=self.severity,
+            severity=Severity.WARNING if outcome.faults and outcome.tolerable else Severity(level),
             verdict=verdict,
             observed=outcome.skipped if verdict is Verdict.SKIPPED else outcome.observed,
             expected=outcome.expected,

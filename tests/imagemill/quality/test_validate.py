@@ -366,7 +366,7 @@ DEFECTS = [
                 {"0": m["shards"][1]["labels"]["0"] + 1, "1": m["shards"][1]["labels"]["1"] - 1}
             )
         ),
-        {"record_counts", "accounting"},
+        {"record_counts", "accounting", "facts"},
     ),
     Defect("row lost in the books", account(rows=1), {"accounting"}),
     Defect("record counted twice", account(records=1, rows=1), {"accounting"}),
