@@ -9,19 +9,24 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+import beam_jobs.lean_beam  # noqa: F401 - makes the import below cheap
+
+# isort: split
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState, create_runner
 
 from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
 from imagemill.errors import CallerError, TemporaryFault, failure_line
-from imagemill.plan import parse_plan
+from imagemill.plan import ConversionPlan, parse_plan
+from imagemill.runners import shard_processes
 from imagemill.storage import open_store, split
 
 DEFAULT_RUNNER = "FnApiRunner"
@@ -39,12 +44,14 @@ class Arguments:
         plan: URI of `plan.json`; the version goes into its folder.
         runner: Name of Beam's runner.
         block_bytes: Bytes of index that one worker reads at once.
+        processes: Processes that each worker writes shards in; 0 leaves it to the plan.
         beam: What is left for Beam.
     """
 
     plan: str
     runner: str
     block_bytes: int
+    processes: int
     beam: list[str]
 
 
@@ -75,10 +82,16 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
     parser.add_argument("--plan", required=True, help="URI of plan.json")
     parser.add_argument("--runner", default=DEFAULT_RUNNER, help="Beam runner (default: %(default)s)")
     parser.add_argument("--index_block_bytes", type=int, default=4 << 20, help="bytes of index read at once")
+    parser.add_argument(
+        "--shard_processes",
+        type=int,
+        default=0,
+        help="processes that each worker writes shards in (default: what pays on this machine, 1 on a cluster)",
+    )
     known, rest = parser.parse_known_args(argv)
     if known.runner not in _PORTABLE:  # a job server knows options that nobody here does
         _check_beam_options(rest)
-    return Arguments(known.plan, known.runner, known.index_block_bytes, rest)
+    return Arguments(known.plan, known.runner, known.index_block_bytes, known.shard_processes, rest)
 
 
 def run(arguments: Arguments) -> None:
@@ -86,9 +99,12 @@ def run(arguments: Arguments) -> None:
     folder, name = split(arguments.plan)
     plan = parse_plan(open_store(folder).read(name), where=arguments.plan)
     runner = _runner(arguments.runner)
-    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions([*arguments.beam, f"--runner={arguments.runner}"]))
-    _ = pipeline | "Convert" >> ConvertImages(plan, folder, arguments.block_bytes)
-    _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, arguments.runner)
+    options = PipelineOptions([*arguments.beam, f"--runner={arguments.runner}"])
+    processes = arguments.processes or processes_for(plan, arguments.runner, options)
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    _ = pipeline | "Convert" >> ConvertImages(plan, folder, arguments.block_bytes, processes)
+    where = f"{arguments.runner}, {processes} processes" if processes > 1 else arguments.runner
+    _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, where)
     # What Beam's import left behind is not garbage: without it, collections among the rows cost a quarter less.
     gc.freeze()
     try:
@@ -105,6 +121,18 @@ def _finish(result: PipelineResult, runner: str) -> None:
         raise TemporaryFault(f"the job ended {state} on {runner}; its log says why")
 
 
+def processes_for(plan: ConversionPlan, runner: str, options: PipelineOptions) -> int:
+    """Returns how many processes write shards: on a cluster, or beside Beam's own local workers, no further ones."""
+    if runner != DEFAULT_RUNNER or options.view_as(DirectOptions).direct_num_workers != 1:
+        return 1
+    shards = sum(split.shards for split in plan.splits)
+    return shard_processes(rows=plan.rows, image_bytes=plan.image_bytes, shards=shards, cpus=_cpus())
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _runner(name: str) -> PipelineRunner:
     try:
         return create_runner(name)
@@ -119,7 +147,8 @@ def _check_beam_options(arguments: Sequence[str]) -> None:
     _, unknown = parser.parse_known_args(list(arguments))
     if unknown:
         raise CallerError(
-            f"unknown option {unknown[0]!r}; Beam's options and --plan, --runner, --index_block_bytes are known"
+            f"unknown option {unknown[0]!r}; known are --plan, --runner, --index_block_bytes, --shard_processes "
+            "and Beam's options"
         )
 
 

@@ -13,12 +13,15 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection, TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
 from imagemill.accounting import Tally, add_tallies
 from imagemill.blocks import Block, cut_blocks, read_lines
 from imagemill.conversion import (
     Layout,
     Step,
+    WrittenShard,
     read_rows,
     resolve_rows,
     sort_reject_lines,
@@ -30,6 +33,7 @@ from imagemill.facts import ImageStatistics, SharingFacts, add_sharing, add_stat
 from imagemill.manifest import MANIFEST, FileEntry, ShardEntry
 from imagemill.plan import ConversionPlan
 from imagemill.resolution import Placement
+from imagemill.shard_processes import ShardProcesses
 from imagemill.storage import open_store, split
 from imagemill.version_files import version_files
 
@@ -107,14 +111,18 @@ class _WriteShardFn(_StepFn):
 
     def process(self, shard: tuple[int, Iterable[bytes]]) -> Iterator[Outcome | TaggedOutput]:
         number, batches = shard
-        written = write_references(
-            batches,
-            self._layout.shards[number],
-            plan=self._plan,
-            layout=self._layout,
-            images=self._images,
-            version=self._version,
+        yield from self._report(
+            write_references(
+                batches,
+                self._layout.shards[number],
+                plan=self._plan,
+                layout=self._layout,
+                images=self._images,
+                version=self._version,
+            )
         )
+
+    def _report(self, written: WrittenShard) -> Iterator[Outcome | TaggedOutput]:
         _count(written.tally)
         Metrics.counter(_NAMESPACE, "shards").inc()
         Metrics.counter(_NAMESPACE, "record_bytes").inc(written.entry.bytes)
@@ -126,6 +134,29 @@ class _WriteShardFn(_StepFn):
             yield TaggedOutput(REJECTS, batch)
         for batch in written.digests.items():
             yield TaggedOutput(DIGESTS, batch)
+
+
+class _WriteShardsApartFn(_WriteShardFn):
+    """Writes shards in processes of their own, several at once; a bundle ends when its last shard is written."""
+
+    def __init__(self, plan: ConversionPlan, version_uri: str, processes: int) -> None:
+        super().__init__(plan, version_uri)
+        self._count = processes
+
+    def setup(self) -> None:
+        self._processes = ShardProcesses(self._plan, self._version_uri, processes=self._count)
+
+    def process(self, shard: tuple[int, Iterable[bytes]]) -> Iterator[Outcome | TaggedOutput]:
+        for written in self._processes.write(*shard):
+            yield from self._report(written)
+
+    def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
+        for written in self._processes.finish():
+            for output in self._report(written):
+                yield _in_global_window(output)
+
+    def teardown(self) -> None:
+        self._processes.close()
 
 
 class _SortRejectsFn(beam.DoFn):
@@ -221,22 +252,34 @@ class ResolveRows(beam.PTransform):
 
 @dataclass
 class WriteShards(beam.PTransform):
-    """Writes every planned shard, those without a reference too."""
+    """Writes every planned shard, those without a reference too.
+
+    Attributes:
+        plan: What to convert.
+        version_uri: Folder of the version.
+        processes: Processes that each worker writes shards in; 1 is the worker itself.
+    """
 
     plan: ConversionPlan
     version_uri: str
+    processes: int = 1
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, references: PCollection[Packed]) -> Written:
         numbers = range(len(Layout(self.plan).shards))
+        write = (
+            _WriteShardFn(self.plan, self.version_uri)
+            if self.processes == 1
+            else _WriteShardsApartFn(self.plan, self.version_uri, self.processes)
+        )
         planned = references.pipeline | "List shards" >> beam.Create([(number, b"") for number in numbers])
         outputs = (
             (references, planned)
             | "Add planned shards" >> beam.Flatten()
             | "Group by shard" >> beam.GroupByKey()
-            | "Write shard" >> _tagged(_WriteShardFn(self.plan, self.version_uri), REJECTS, DIGESTS)
+            | "Write shard" >> _tagged(write, REJECTS, DIGESTS)
         )
         return Written(outputs.main, outputs[REJECTS], outputs[DIGESTS])
 
@@ -287,11 +330,13 @@ class ConvertImages(beam.PTransform):
         plan: What to convert.
         version_uri: Folder of the version.
         block_bytes: Bytes of index that one element stands for.
+        processes: Processes that each worker writes shards in.
     """
 
     plan: ConversionPlan
     version_uri: str
     block_bytes: int = 4 << 20
+    processes: int = 1
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -299,7 +344,7 @@ class ConvertImages(beam.PTransform):
     def expand(self, start: beam.pvalue.PBegin) -> PCollection[str]:
         read = start | "Read index" >> ReadRows(self.plan, self.block_bytes)
         resolved = read.rows | "Resolve" >> ResolveRows(self.plan)
-        written = resolved.rows | "Write shards" >> WriteShards(self.plan, self.version_uri)
+        written = resolved.rows | "Write shards" >> WriteShards(self.plan, self.version_uri, self.processes)
         lines = (read.rejects, resolved.rejects, written.rejects) | "All rejects" >> beam.Flatten()
         rejects = lines | "Rejects" >> WriteRejects(self.version_uri)
         shared = written.digests | "Shared images" >> FindSharedImages(self.plan)
@@ -311,6 +356,13 @@ class ConvertImages(beam.PTransform):
             | "Wait for all" >> beam.GroupByKey()
             | "Write manifest" >> beam.ParDo(_WriteVersionFn(self.plan, self.version_uri))
         )
+
+
+def _in_global_window(output: Outcome | TaggedOutput) -> WindowedValue | TaggedOutput:
+    """Returns an output as the end of a bundle has to give it."""
+    if isinstance(output, TaggedOutput):
+        return TaggedOutput(output.tag, _in_global_window(output.value))
+    return WindowedValue(output, GlobalWindow().max_timestamp(), [GlobalWindow()])
 
 
 def _tagged(fn: beam.DoFn, *tags: str) -> Any:

@@ -25,6 +25,10 @@ _DEFAULTS: dict[str, dict[str, OptionValue]] = {
     "dataflow": {},
 }
 
+_ROWS_WORTH_PROCESSES = 20_000
+_BYTES_WORTH_PROCESSES = 512 << 20
+"""What one process converts in about a second; starting another takes half of one."""
+
 _REQUIRED = {
     "flink": ("job_endpoint",),
     "portable": ("job_endpoint",),
@@ -58,6 +62,13 @@ def pipeline_options(runner: str, options: Mapping[str, OptionValue]) -> dict[st
             f"runner {runner!r} needs {', '.join(missing)}; add it to conversion.runner_options in the spec"
         )
     return chosen
+
+
+def shard_processes(*, rows: int, image_bytes: int, shards: int, cpus: int) -> int:
+    """Returns how many processes write shards on this machine, where nobody has said: 1 where more would not pay."""
+    if rows < _ROWS_WORTH_PROCESSES and image_bytes < _BYTES_WORTH_PROCESSES:
+        return 1
+    return max(1, min(cpus, shards))
 
 
 def as_arguments(options: Mapping[str, OptionValue]) -> list[str]:

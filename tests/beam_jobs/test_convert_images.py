@@ -13,8 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from beam_jobs.convert_images import main
+from beam_jobs.convert_images import main, processes_for
 from imagemill.errors import FAILURE
 from imagemill.manifest import MANIFEST
 from imagemill.plan import PLAN
@@ -111,11 +112,34 @@ def test_facts_count_what_the_records_hold(mixture, convert):
         pytest.param({"line_end": b"\r\n", "header": False}, [], id="other line ends, no header"),
         pytest.param({"shuffle": 2}, ["--index_block_bytes=64"], id="many blocks"),
         pytest.param({}, ["--direct_num_workers=2", "--direct_running_mode=multi_threading"], id="two workers"),
+        pytest.param({}, ["--shard_processes=2"], id="two processes"),
     ],
 )
 def test_the_same_bytes_whatever_the_way(mixture, version, convert, index, arguments):
     mixture.write_index(**index)
     assert digests_of(convert(mixture, "other", arguments=arguments)) == digests_of(version)
+
+
+@pytest.mark.parametrize(
+    ("runner", "options", "expected"),
+    [
+        pytest.param("FnApiRunner", [], min(5, os.cpu_count()), id="on this machine"),
+        pytest.param("FnApiRunner", ["--direct_num_workers=2"], 1, id="beside workers of Beam's own"),
+        pytest.param("PrismRunner", [], 1, id="Prism"),
+        pytest.param("DataflowRunner", [], 1, id="a cluster"),
+    ],
+)
+def test_a_large_dataset_gets_the_cores_of_this_machine(mixture, tmp_path, runner, options, expected):
+    plan = mixture.plan(tmp_path / "v")
+    assert processes_for(plan, runner, PipelineOptions(options)) == 1
+    assert processes_for(plan.model_copy(update={"rows": 1_000_000}), runner, PipelineOptions(options)) == expected
+
+
+def test_a_killed_process_stops_the_job_and_is_no_bug(mixture, convert, capfd, monkeypatch):
+    monkeypatch.setattr("imagemill.shard_processes.CHILD", ["-c", "import os; os.kill(os.getpid(), 9)"])
+    version = convert(mixture, arguments=["--shard_processes=2"], expected=3)
+    assert "ended with signal SIGKILL" in failure_of(capfd)[0]["message"]
+    assert not (version / MANIFEST).exists()
 
 
 def test_the_same_bytes_however_many_ranges(mixture, version, convert, monkeypatch):

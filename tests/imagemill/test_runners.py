@@ -1,7 +1,7 @@
 import pytest
 
 from imagemill.errors import CallerError
-from imagemill.runners import as_arguments, beam_runner, pipeline_options
+from imagemill.runners import as_arguments, beam_runner, pipeline_options, shard_processes
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,18 @@ def test_what_a_runner_cannot_do_without(runner, options, missing):
 def test_options_become_arguments():
     options = {"b": True, "a": 2, "off": False, "none": None, "experiments": ["x", "y z"]}
     assert as_arguments(options) == ["--a=2", "--b", "--experiments=x", "--experiments=y z"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "image_bytes", "shards", "cpus", "expected"),
+    [
+        pytest.param(19_999, 1 << 20, 8, 8, 1, id="small"),
+        pytest.param(20_000, 1 << 20, 8, 4, 4, id="many rows"),
+        pytest.param(100, 1 << 30, 8, 4, 4, id="many bytes"),
+        pytest.param(1_000_000, 1 << 30, 3, 8, 3, id="never more than shards"),
+        pytest.param(1_000_000, 1 << 30, 100, 1, 1, id="one core"),
+        pytest.param(1_000_000, 0, 0, 8, 1, id="no shard"),
+    ],
+)
+def test_processes_that_pay(rows, image_bytes, shards, cpus, expected):
+    assert shard_processes(rows=rows, image_bytes=image_bytes, shards=shards, cpus=cpus) == expected
