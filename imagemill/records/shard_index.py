@@ -137,6 +137,11 @@ class ShardIndex:
         start = self._sha256s_at + position * _SHA256_BYTES
         return self._data[start : start + _SHA256_BYTES]
 
+    @property
+    def sha256s(self) -> memoryview:
+        """The digests of all images, 32 bytes each, one after the other."""
+        return memoryview(self._data)[self._sha256s_at : self._keys_at]
+
     def find(self, key: str) -> int | None:
         """Returns the position of a key's record, or None."""
         hashed = key_hash(key)
