@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from imagemill.errors import CallerError, TemporaryFault
 from imagemill.storage import atomic, uri
 from imagemill.storage.atomic import AtomicFile, crc32c_of
+from imagemill.storage.copying import stream_in
 from imagemill.storage.faults import os_fault
 from imagemill.storage.listing import walk
 from imagemill.storage.store import (
@@ -23,7 +24,6 @@ from imagemill.storage.store import (
     PreconditionFailed,
 )
 
-CHUNK_BYTES = 1 << 20
 _READ_TRIES = 5
 _REST_NS = 50_000_000
 """Age at which a file counts as written: many ticks of file times, in which a rewrite hides (1 to 10 ms each)."""
@@ -184,18 +184,7 @@ class LocalStore:
             MissingObject: There is no such object.
             TemporaryFault: It changed while it was copied.
         """
-        from imagemill.storage import open_store  # the package opens stores of every kind, this one included
-
-        folder, name = uri.split(source)
-        store = open_store(folder)
-        before = store.stat(name)
-        if before is None:
-            raise MissingObject(f"{source}: there is no such object")
-        with self.writer(key) as target:
-            for offset in range(0, before.size, CHUNK_BYTES):
-                target.write(store.read_range(name, offset, CHUNK_BYTES))
-            if store.stat(name) != before:
-                raise TemporaryFault(f"{source} changed while it was copied; try again")
+        stream_in(source, self, key)
 
     def delete(self, key: str) -> None:
         """Removes an object, and the folders that it leaves empty; one that is already gone is fine."""

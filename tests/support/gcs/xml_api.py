@@ -86,6 +86,8 @@ class XmlWrites:
         if upload.contradicts():
             return xml_error(400, "BadDigest")
         stored = await self._upstream.store(upload)
+        if stored.status == 404:
+            return xml_error(404, "NoSuchBucket")
         return _stored(stored) if stored.status == 200 else xml_error(stored.status)
 
     async def _copy(self, request: web.Request, asked: Asked) -> Answer:

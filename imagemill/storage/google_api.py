@@ -1,0 +1,142 @@
+"""Google Cloud Storage's JSON API, for what the XML API behind obstore does not tell: checksums, pages, progress.
+
+https://cloud.google.com/storage/docs/json_api/v1
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from imagemill.storage.object_client import ObjectClient
+from imagemill.storage.object_faults import Doing
+from imagemill.storage.retry import RequestFault
+
+Resource = dict[str, Any]
+"""An object's metadata, in the API's words."""
+
+PAGE_OBJECTS = 1000
+"""Objects the service lists in one answer, at most."""
+
+OBJECT_FIELDS = "name,size,crc32c,generation"
+
+_CONNECT_SECONDS = 10.0
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+class GoogleApi:
+    """The JSON API of one bucket. Thread-safe."""
+
+    def __init__(self, client: ObjectClient) -> None:
+        self._client = client
+        settings = client.settings
+        patience = min(settings.storage_attempt_seconds, settings.storage_deadline_seconds)
+        self._http = httpx.Client(
+            base_url=settings.gcs_endpoint,
+            timeout=httpx.Timeout(patience, connect=min(_CONNECT_SECONDS, patience)),
+            limits=httpx.Limits(max_connections=settings.storage_parallel * 2),
+            headers={"x-goog-user-project": settings.gcs_user_project} if settings.gcs_user_project else {},
+        )
+        self._objects = f"/storage/v1/b/{quote(client.bucket, safe='')}/o"
+        self._uploads = f"/upload{self._objects}"
+
+    def get(self, name: str) -> Resource:
+        """Returns an object's metadata.
+
+        Raises:
+            MissingObject: There is none.
+        """
+        return self._json("look at", name, "GET", self._path(name), params={"fields": OBJECT_FIELDS})
+
+    def pages(self, prefix: str) -> Iterator[list[Resource]]:
+        """Yields the metadata of the objects whose name starts with `prefix`, in the order of UTF-8 bytes."""
+        params = {
+            "prefix": prefix,
+            "maxResults": str(PAGE_OBJECTS),
+            "fields": f"items({OBJECT_FIELDS}),nextPageToken",
+        }
+        while True:
+            page = self._json("list", prefix, "GET", self._objects, params=params)
+            yield page.get("items", [])
+            if not page.get("nextPageToken"):
+                return
+            params["pageToken"] = page["nextPageToken"]
+
+    def rewrite(self, source_bucket: str, source: str, name: str) -> Resource:
+        """Copies an object into this bucket on the server, in as many steps as the server wants.
+
+        Raises:
+            MissingObject: There is no such object.
+        """
+        path = f"/storage/v1/b/{quote(source_bucket, safe='')}/o/{quote(source, safe='')}/rewriteTo"
+        path += self._path(name).removeprefix("/storage/v1")
+        token: Mapping[str, str] = {}
+        while True:
+            answer = self._json("write", name, "POST", path, params=token)
+            if answer["done"]:
+                return dict(answer["resource"])
+            token = {"rewriteToken": answer["rewriteToken"]}
+
+    def delete(self, name: str) -> None:
+        """Removes an object, whatever its name.
+
+        Raises:
+            MissingObject: There is none.
+        """
+        self.request("delete", name, "DELETE", self._path(name))
+
+    def begin_upload(self, name: str, metadata: Mapping[str, str]) -> str:
+        """Opens a resumable upload and returns its URL."""
+        params = {"uploadType": "resumable", "name": name}
+        answer = self.request("write", name, "POST", self._uploads, params=params, json=dict(metadata))
+        return answer.headers["Location"]
+
+    def send(self, url: str, content: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        """Sends a part of a resumable upload, once.
+
+        Raises:
+            RequestFault: It was not answered with success or "go on" (308).
+        """
+        return self._once("PUT", url, content=content, headers=headers)
+
+    def request(self, doing: Doing, name: str, method: str, path: str, **options: Any) -> httpx.Response:
+        """Returns the answer to a request, repeated while that may help."""
+        return self._client.run(doing, name, lambda: self._once(method, path, **options))
+
+    def _json(self, doing: Doing, name: str, method: str, path: str, **options: Any) -> Resource:
+        def attempt() -> Resource:
+            answer = self._once(method, path, **options)
+            try:
+                return dict(json.loads(answer.content))
+            except ValueError:
+                raise RequestFault(None, f"the answer is not JSON: {answer.content[:80]!r}") from None
+
+        return self._client.run(doing, name, attempt)
+
+    def _once(self, method: str, path: str, *, headers: Mapping[str, str] = _NONE, **options: Any) -> httpx.Response:
+        token = self._client.identity.token()
+        signed = {"Authorization": f"Bearer {token.text}"} if token else {}
+        try:
+            answer = self._http.request(method, path, headers={**signed, **headers}, **options)
+        except httpx.TransportError as error:
+            raise RequestFault(None, str(error) or type(error).__name__) from error
+        if answer.status_code >= 400:
+            raise RequestFault(answer.status_code, _message(answer))
+        return answer
+
+    def _path(self, name: str) -> str:
+        return f"{self._objects}/{quote(name, safe='')}"
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        error = answer.json()["error"]
+        reasons = " ".join(part.get("reason", "") for part in error.get("errors", ()))
+        return f"{error['message']} {reasons}".strip()
+    except (ValueError, LookupError, TypeError, AttributeError):  # the body is no error of this API
+        return answer.text
