@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -154,8 +155,15 @@ def make_folder(folder: str) -> None:
         with suppress(FileExistsError):
             os.mkdir(made)
             flush_folder(os.path.dirname(made))
-        if os.path.lexists(made) and not os.path.isdir(made):
+        if _is_obstacle(made):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), made)
+
+
+def _is_obstacle(path: str) -> bool:
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError:  # removed again by somebody who prunes, or a link to nothing
+        return os.path.islink(path)
 
 
 def flush_folder(folder: str) -> None:

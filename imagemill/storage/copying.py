@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from imagemill.errors import TemporaryFault
 from imagemill.storage import uri
-from imagemill.storage.store import MissingObject, Store
+from imagemill.storage.store import MissingObject, ObjectInfo, Store
 
 CHUNK_BYTES = 1 << 20
 
 
-def stream_in(source: str, destination: Store, key: str) -> None:
+def stream_in(source: str, destination: Store, key: str) -> ObjectInfo:
     """Copies the object at the full URI `source` to `key` in flat memory.
 
     Raises:
@@ -28,3 +28,7 @@ def stream_in(source: str, destination: Store, key: str) -> None:
             target.write(store.read_range(name, offset, CHUNK_BYTES))
         if store.stat(name) != before:
             raise TemporaryFault(f"{source} changed while it was copied; try again")
+    stored = destination.stat(key, checksum=True)
+    if stored is None:
+        raise TemporaryFault(f"{destination.uri}/{key} was removed while it was copied; try again")
+    return stored

@@ -16,11 +16,19 @@ Reason = Literal["new", "size differs", "checksum differs"]
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """An object that the destination lacks, or holds with other bytes."""
+    """An object that the destination lacks, or holds with other bytes.
+
+    Attributes:
+        key: Its name.
+        size: Bytes.
+        reason: Why it is copied.
+        crc32c: Checksum in the source, where the listing gave it.
+    """
 
     key: str
     size: int
     reason: Reason
+    crc32c: int | None = None
 
     def __str__(self) -> str:
         return f"copy   {self.key} ({self.size:,} bytes, {self.reason})"
@@ -102,7 +110,7 @@ def decide(source: Store, destination: Store, pair: Pair) -> Action | None:
             return Delete(key, size)
         case ObjectInfo() as ours, theirs:
             reason = _reason(source, destination, ours, theirs)
-            return None if reason is None else Copy(ours.key, ours.size, reason)
+            return None if reason is None else Copy(ours.key, ours.size, reason, ours.crc32c)
     raise ValueError("a pair holds at least one object")
 
 

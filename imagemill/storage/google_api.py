@@ -20,9 +20,6 @@ from imagemill.storage.retry import RequestFault
 Resource = dict[str, Any]
 """An object's metadata, in the API's words."""
 
-PAGE_OBJECTS = 1000
-"""Objects the service lists in one answer, at most."""
-
 OBJECT_FIELDS = "name,size,crc32c,generation"
 
 _CONNECT_SECONDS = 10.0
@@ -53,11 +50,16 @@ class GoogleApi:
         """
         return self._json("look at", name, "GET", self._path(name), params={"fields": OBJECT_FIELDS})
 
-    def pages(self, prefix: str) -> Iterator[list[Resource]]:
-        """Yields the metadata of the objects whose name starts with `prefix`, in the order of UTF-8 bytes."""
+    def pages(self, prefix: str, *, at_most: int) -> Iterator[list[Resource]]:
+        """Yields the metadata of the objects whose name starts with `prefix`, in the order of UTF-8 bytes.
+
+        Args:
+            prefix: Beginning of their names.
+            at_most: Objects of one page; the service gives 1,000 at most.
+        """
         params = {
             "prefix": prefix,
-            "maxResults": str(PAGE_OBJECTS),
+            "maxResults": str(at_most),
             "fields": f"items({OBJECT_FIELDS}),nextPageToken",
         }
         while True:

@@ -11,7 +11,7 @@ from imagemill.storage.copying import stream_in
 from imagemill.storage.google_api import GoogleApi, Resource
 from imagemill.storage.google_upload import CHUNK_BYTES, GoogleUpload, crc32c_number
 from imagemill.storage.object_client import OPEN_CLIENTS, ObjectClient
-from imagemill.storage.object_store import ObjectStore, content_type
+from imagemill.storage.object_store import PAGE_OBJECTS, ObjectStore, content_type
 from imagemill.storage.store import MissingObject, ObjectInfo, ObjectWriter
 from imagemill.storage.uri import key_fault, parse
 
@@ -42,13 +42,13 @@ class GoogleStore(ObjectStore):
         else:
             stream.finish()
 
-    def copy_in(self, source: str, key: str) -> None:
+    def copy_in(self, source: str, key: str) -> ObjectInfo:
         """Copies the object at the full URI `source` to `key`, on Google's servers where it is in a bucket there."""
         origin = parse(source)
         if origin.scheme != self._client.scheme:
-            stream_in(source, self, key)
-            return
-        self._api.rewrite(origin.bucket, origin.path, self._new_name(key))
+            return stream_in(source, self, key)
+        stored = _resource_info(self._api.rewrite(origin.bucket, origin.path, self._new_name(key)))
+        return ObjectInfo(key, stored.size, stored.crc32c, stored.generation)
 
     def delete(self, key: str) -> None:
         """Removes an object; one that is already gone is fine. Names that `write` refuses can be removed too."""
@@ -66,8 +66,8 @@ class GoogleStore(ObjectStore):
         except MissingObject:
             return None
 
-    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
-        for page in self._api.pages(prefix):
+    def _list(self, prefix: str, *, at_most: int = PAGE_OBJECTS) -> Iterator[ObjectInfo]:
+        for page in self._api.pages(prefix, at_most=at_most):
             yield from map(_resource_info, page)
 
     def _generation(self, stored: PutResult | ObjectMeta) -> str:

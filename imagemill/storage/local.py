@@ -59,6 +59,15 @@ class LocalStore:
         except OSError as error:
             raise os_fault(error, self.uri, "list") from error
 
+    def require_target(self) -> None:
+        """Proves that the root is no file.
+
+        Raises:
+            CallerError: It is one.
+        """
+        if os.path.exists(self.uri) and not os.path.isdir(self.uri):
+            raise CallerError(f"{self.uri} is a file, where a folder is wanted; name the folder that it is in")
+
     def read(self, key: str, *, max_bytes: int | None = None, at_rest: bool = False) -> bytes:
         """Returns the whole object as it was at one moment.
 
@@ -177,14 +186,14 @@ class LocalStore:
         finally:
             file.discard()
 
-    def copy_in(self, source: str, key: str) -> None:
+    def copy_in(self, source: str, key: str) -> ObjectInfo:
         """Copies the object at the full URI `source` to `key`.
 
         Raises:
             MissingObject: There is no such object.
             TemporaryFault: It changed while it was copied.
         """
-        stream_in(source, self, key)
+        return stream_in(source, self, key)
 
     def delete(self, key: str) -> None:
         """Removes an object, and the folders that it leaves empty; one that is already gone is fine."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import google_crc32c
 import obstore
 
-from imagemill.errors import CallerError
+from imagemill.errors import CallerError, TemporaryFault
 from imagemill.storage.copying import stream_in
 from imagemill.storage.object_client import ObjectClient
 from imagemill.storage.object_faults import Doing
@@ -38,6 +38,9 @@ T = TypeVar("T")
 
 PIECE_BYTES = 8 << 20
 """Objects up to this size travel in one request; larger ones in pieces of it."""
+
+PAGE_OBJECTS = 1000
+"""Objects that services list in one answer, at most."""
 
 _MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
 _LONGEST_RANGE = 1 << 40
@@ -79,15 +82,24 @@ class ObjectStore:
         self.parallel_reads = client.settings.storage_parallel
 
     def require_root(self) -> None:
-        """Proves that the bucket is there and within reach, and that the root is no object.
+        """Proves that the bucket is there and within reach, that the root holds objects, and that it is not one.
 
         Raises:
             CallerError: It is not so.
         """
-        next(self.list(), None)
+        self.require_target()
+        if next(self._list(self._base, at_most=1), None) is None:
+            raise MissingObject(f"{self.uri} holds no object; check its spelling")
+
+    def require_target(self) -> None:
+        """Proves that no object has the root's name.
+
+        Raises:
+            CallerError: One has it, or there is no such bucket.
+        """
         name = self._base.rstrip("/")
         if name and self._stat(name) is not None:
-            raise CallerError(f"{self.uri} is an object, where a prefix is wanted; name the folder that it is in")
+            raise CallerError(f"{self.uri} is an object, where a prefix is wanted; name the prefix that it is under")
 
     def read(self, key: str, *, max_bytes: int | None = None, at_rest: bool = False) -> bytes:
         """Returns the whole object, compared with the service's own digest where that gives an MD5.
@@ -203,14 +215,17 @@ class ObjectStore:
                 crc32c = google_crc32c.extend(crc32c, spool.read(PIECE_BYTES))
             self._prove(name, crc32c)
 
-    def copy_in(self, source: str, key: str) -> None:
+    def copy_in(self, source: str, key: str) -> ObjectInfo:
         """Copies the object at the full URI `source` to `key`, on the server where both are in one bucket."""
         origin = parse(source)
         if (origin.scheme, origin.bucket) != (self._client.scheme, self._client.bucket):
-            stream_in(source, self, key)
-            return
+            return stream_in(source, self, key)
         name = self._new_name(key)
         self._run("write", name, lambda: obstore.copy(self._client.backend, origin.path, name))
+        found = self.stat(key, checksum=True)
+        if found is None:
+            raise TemporaryFault(f"{self.uri}/{key} was removed while it was copied; try again")
+        return found
 
     def delete(self, key: str) -> None:
         """Removes an object; one that is already gone is fine."""
@@ -231,11 +246,11 @@ class ObjectStore:
             return None
         return self._info(found)
 
-    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yields objects with their full names."""
+    def _list(self, prefix: str, *, at_most: int = PAGE_OBJECTS) -> Iterator[ObjectInfo]:
+        """Yields objects with their full names, `at_most` so many for each request."""
         folder = prefix[: prefix.rfind("/") + 1]  # obstore lists folders only
         last: str | None = None
-        pages = obstore.list(self._client.backend, folder)
+        pages = obstore.list(self._client.backend, folder, chunk_size=at_most)
 
         def attempt() -> Sequence[ObjectMeta]:
             nonlocal pages
@@ -243,7 +258,7 @@ class ObjectStore:
                 return next(pages, ())
             except obstore.exceptions.BaseError:
                 # A broken stream ends: going on with it would take half a listing for a whole one.
-                pages = obstore.list(self._client.backend, folder, offset=last)
+                pages = obstore.list(self._client.backend, folder, offset=last, chunk_size=at_most)
                 raise
 
         while page := self._run("list", prefix, attempt):

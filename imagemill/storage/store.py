@@ -63,6 +63,14 @@ class Store(Protocol):
         """
         ...
 
+    def require_target(self) -> None:
+        """Proves, as far as can be seen, that objects can be put below the root, which need not hold any yet.
+
+        Raises:
+            CallerError: A file or an object has the root's name, or there is no such bucket.
+        """
+        ...
+
     def read(self, key: str, *, max_bytes: int | None = None, at_rest: bool = False) -> bytes:
         """Returns the whole object as it was at one moment: never half old, half new.
 
@@ -110,8 +118,12 @@ class Store(Protocol):
         """Streams an object that appears whole when the block ends well, and not at all when it raises."""
         ...
 
-    def copy_in(self, source: str, key: str) -> None:
-        """Copies the object at the full URI `source` to `key`, on the server where both are in one store."""
+    def copy_in(self, source: str, key: str) -> ObjectInfo:
+        """Copies the object at the full URI `source` to `key`, on the server where both are in one service.
+
+        Returns:
+            What is stored now, with its checksum.
+        """
         ...
 
     def delete(self, key: str) -> None:

@@ -19,8 +19,9 @@ from imagemill.storage.store import Store
 from imagemill.storage.transfer import transfer
 from imagemill.storage.uri import parse
 
-_BATCH = 32  # keys a thread takes at once: handing them over one by one costs more than a small local file
-_WINDOW = 4  # batches a thread may be ahead by
+_LOCAL_BATCH = 32  # keys a thread takes at once: handing them over one by one costs more than a small local file
+_REMOTE_BATCH = 2  # where each waits for a network, a short listing must still give every thread something
+_WINDOW = 8  # batches a thread may be ahead by
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -65,7 +66,7 @@ def plan(
     def examine(batch: list[Pair]) -> list[Action | None]:
         return [decide(source, destination, pair) for pair in batch]
 
-    batches = _batches(pairs(source, destination, selection))
+    batches = _batches(pairs(source, destination, selection), _batch_size(source, destination))
     for actions in _spread(examine, batches, threads=threads or _threads(source, destination)):
         yield from (action for action in actions if isinstance(action, Copy) or (delete and action is not None))
 
@@ -129,6 +130,7 @@ class _Run:
         self._dry_run = dry_run
         self._progress = progress
         self._threads = threads or _threads(source, destination)
+        self._batch = _batch_size(source, destination)
 
     def mirror(self, selection: Selection) -> SyncSummary:
         summary, obstructed = self._pass(selection)
@@ -145,13 +147,13 @@ class _Run:
         self._progress.begin(f"sync to {self._destination.uri}", total=None, unit="objects")
         try:
             with NameSpool() as extra:
-                batches = _batches(pairs(self._source, self._destination, selection))
+                batches = _batches(pairs(self._source, self._destination, selection), self._batch)
                 for settled in _spread(self._settle, batches, threads=self._threads):
                     summary += settled.summary
                     obstructed = obstructed or settled.obstructed
                     extra.add(settled.extra)
                     self._progress.advance(settled.summary.copied + settled.summary.unchanged)
-                for deleted in _spread(self._remove, _batches(extra), threads=self._threads):
+                for deleted in _spread(self._remove, _batches(extra, self._batch), threads=self._threads):
                     summary += SyncSummary(deleted=deleted)
                     self._progress.advance(deleted)
         finally:
@@ -167,13 +169,16 @@ class _Run:
                     unchanged += 1
                 case Delete(key=key):
                     extra += [key] if self._delete else []
-                case Copy(key=key, size=size):
+                case Copy(key=key, size=size, crc32c=crc32c):
                     try:
-                        copied_bytes += size if self._dry_run else transfer(self._source, self._destination, key)
+                        copied_bytes += size if self._dry_run else self._transfer(key, crc32c)
                         copied += 1
                     except ObstructedKey as error:
                         obstructed.append(error)
         return _Settled(SyncSummary(copied=copied, copied_bytes=copied_bytes, unchanged=unchanged), extra, obstructed)
+
+    def _transfer(self, key: str, crc32c: int | None) -> int:
+        return transfer(self._source, self._destination, key, crc32c=crc32c)
 
     def _remove(self, keys: list[str]) -> int:
         if not self._dry_run:
@@ -188,6 +193,7 @@ def _refuse_hazards(source: Store, destination: Store, selection: Selection, *, 
         relation = "are one place" if here.contains(there) and there.contains(here) else "lie one within the other"
         raise CallerError(f"{source.uri} and {destination.uri} {relation}; give two places apart")
     source.require_root()
+    destination.require_target()
     if delete and next(iter(selection.objects(source)), None) is None:
         raise CallerError(
             f"{source.uri} holds no object: mirroring it would delete all of {destination.uri}; "
@@ -199,9 +205,13 @@ def _threads(source: Store, destination: Store) -> int:
     return max(source.parallel_reads, destination.parallel_reads)
 
 
-def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+def _batch_size(source: Store, destination: Store) -> int:
+    return _LOCAL_BATCH if _threads(source, destination) == 1 else _REMOTE_BATCH
+
+
+def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     iterator = iter(items)
-    while batch := list(islice(iterator, _BATCH)):
+    while batch := list(islice(iterator, size)):
         yield batch
 
 

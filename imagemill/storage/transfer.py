@@ -7,6 +7,7 @@ import google_crc32c
 from imagemill.errors import TemporaryFault
 from imagemill.storage.difference import vanished
 from imagemill.storage.store import MissingObject, ObjectTooLarge, Store
+from imagemill.storage.uri import parse
 
 WHOLE_BYTES = 8 << 20
 """Objects up to this size travel in one piece; larger ones are streamed in pieces of this size."""
@@ -14,8 +15,14 @@ WHOLE_BYTES = 8 << 20
 _TRIES = 5
 
 
-def transfer(source: Store, destination: Store, key: str) -> int:
+def transfer(source: Store, destination: Store, key: str, *, crc32c: int | None = None) -> int:
     """Copies one object and compares the checksum of the bytes sent with what is stored.
+
+    Args:
+        source: Where the object is.
+        destination: Where it goes; on its server, where that holds the source too.
+        key: The object's name in both.
+        crc32c: Checksum in the source, where the listing gave it.
 
     Returns:
         The bytes copied.
@@ -23,6 +30,8 @@ def transfer(source: Store, destination: Store, key: str) -> int:
     Raises:
         TemporaryFault: The object vanished, never rested, or was not stored as sent.
     """
+    if crc32c is not None and _one_service(source, destination):
+        return _copy_there(source, destination, key, crc32c)
     try:
         data = source.read(key, max_bytes=WHOLE_BYTES, at_rest=True)
     except ObjectTooLarge:
@@ -32,6 +41,20 @@ def transfer(source: Store, destination: Store, key: str) -> int:
     stored = destination.write(key, data, durable=False)
     _require_same(destination, key, sent=google_crc32c.value(data), stored=stored.crc32c)
     return len(data)
+
+
+def _one_service(source: Store, destination: Store) -> bool:
+    here, there = parse(source.uri), parse(destination.uri)
+    return not here.is_local and here.scheme == there.scheme
+
+
+def _copy_there(source: Store, destination: Store, key: str, crc32c: int) -> int:
+    try:
+        stored = destination.copy_in(f"{source.uri}/{key}", key)
+    except MissingObject:
+        raise vanished(source, key) from None
+    _require_same(destination, key, sent=crc32c, stored=stored.crc32c)
+    return stored.size
 
 
 def _stream(source: Store, destination: Store, key: str) -> int:
