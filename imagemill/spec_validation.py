@@ -31,6 +31,14 @@ CheckName = Literal[
     "sample_decodes",
     "sample_matches_source",
     "whole_shards_read",
+    "row_drift",
+    "labels_kept",
+    "new_labels",
+    "label_drift",
+    "image_drift",
+    "moved_splits",
+    "relabelled",
+    "changed_images",
     "foreign_objects",
 ]
 """The checks, in the order of the report; `imagemill.quality.checks` has them."""

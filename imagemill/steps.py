@@ -238,9 +238,14 @@ def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | No
     from imagemill.quality.report import REPORT_PAGE, raise_if_failed
     from imagemill.quality.validate import validate_version, write_report
 
-    uri = Catalog(spec.locations.output).version_uri(version)
+    catalog = Catalog(spec.locations.output)
+    uri, published = catalog.version_uri(version), catalog.current()
     report = validate_version(
-        uri, settings=spec.validation, images_uri=inputs(spec).images, progress=progress or Silent()
+        uri,
+        settings=spec.validation,
+        images_uri=inputs(spec).images,
+        published_uri=published.uri if published else None,
+        progress=progress or Silent(),
     )
     write_report(report)
     raise_if_failed(report)

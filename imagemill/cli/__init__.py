@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from imagemill.cli import convert, data, refresh, specs, versions
+from imagemill.cli import convert, data, diff, refresh, specs, versions
 from imagemill.cli.output import report_error
 from imagemill.errors import ImagemillError
 
@@ -36,6 +36,7 @@ for _command in (
     data.verify,
     data.inspect,
     versions.versions,
+    diff.diff,
     versions.path,
     versions.publish,
     versions.rollback,

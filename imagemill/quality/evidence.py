@@ -12,6 +12,7 @@ from imagemill.plan import ConversionPlan
 from imagemill.quality.report import Place, RejectExample
 from imagemill.spec_validation import Validation
 from imagemill.storage.store import ObjectInfo
+from imagemill.version_diff import VersionDiff
 
 PLACES_KEPT = 10
 """Faults of one check that are told in full; the others are counted."""
@@ -165,6 +166,25 @@ class RejectFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """The published version, to compare with.
+
+    Attributes:
+        version: Its id.
+        manifest: Its manifest.
+        facts: Its facts; None where they are gone or unreadable.
+        diff: What changed since; None where that could not be found out.
+        diff_problem: Why it could not.
+    """
+
+    version: str
+    manifest: Manifest
+    facts: Facts | None
+    diff: VersionDiff | None
+    diff_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything the checks judge.
 
@@ -183,6 +203,8 @@ class Evidence:
         reader_crash: How the reader came to an end before its work did; "" where it did not.
         full_scan: Whether the framing of every record was verified.
         images_uri: The staged images; None where nobody may compare with them.
+        against: The published version; None where there is nothing to compare with.
+        no_base: Why there is not.
     """
 
     manifest: Manifest
@@ -199,6 +221,8 @@ class Evidence:
     reader_crash: str
     full_scan: bool
     images_uri: str | None
+    against: Against | None
+    no_base: str
 
     @property
     def limited(self) -> bool:

@@ -7,11 +7,13 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagemill.errors import CallerError, UnusableData
+from imagemill.facts import ImageStatistics
+from imagemill.version_diff import VersionDiff
 
 REPORT = "validation.json"
 REPORT_PAGE = "validation.html"
 
-REPORT_SCHEMA_VERSION = 1
+REPORT_SCHEMA_VERSION = 2
 """Version of the report's own layout; a reader refuses a newer one."""
 
 
@@ -101,6 +103,14 @@ class RejectGroup(_Frozen):
     examples: tuple[RejectExample, ...] = ()
 
 
+class Base(_Frozen):
+    """The published version that this one was compared with."""
+
+    version: str
+    label_counts: dict[str, int] = Field(default_factory=dict, description="records by label")
+    diff: VersionDiff | None = Field(None, description="None where it could not be found out")
+
+
 class Report(_Frozen):
     """Everything validation found out about one version. A failed report is data, not an exception."""
 
@@ -115,6 +125,8 @@ class Report(_Frozen):
     accounts: tuple[AccountRow, ...] = ()
     label_counts: dict[str, dict[str, int]] = Field(default_factory=dict, description="records by label, then split")
     rejects: tuple[RejectGroup, ...] = ()
+    images: ImageStatistics | None = None
+    base: Base | None = Field(None, description="None where there was nothing to compare with")
     total_bytes: int = Field(0, description="size of the objects the manifest names")
     provenance: dict[str, str] = Field(default_factory=dict, description="facts about the run, for a person")
     seconds: float = Field(0, ge=0, description="how long validation took")

@@ -16,23 +16,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from imagemill.errors import ImagemillError, UnusableData
-from imagemill.facts import FACTS, Facts
 from imagemill.labels import LABELS, parse_labels
 from imagemill.manifest import MANIFEST, Manifest, ShardEntry, parse_manifest
 from imagemill.plan import PLAN, ConversionPlan
 from imagemill.progress import Progress, Silent
 from imagemill.quality.checks import CHECKS
+from imagemill.quality.comparison import read_base, read_facts
 from imagemill.quality.evidence import Evidence, ShardFacts
 from imagemill.quality.provenance import read_provenance
 from imagemill.quality.readers import ReaderChoice, open_reader
 from imagemill.quality.rejects import read_rejects
-from imagemill.quality.report import REPORT, REPORT_PAGE, AccountRow, RejectGroup, Report, SampleFacts
+from imagemill.quality.report import REPORT, REPORT_PAGE, AccountRow, Base, RejectGroup, Report, SampleFacts
 from imagemill.quality.sample_reader import SampleFindings, read_sample
 from imagemill.quality.sampling import confidence, draw
 from imagemill.quality.shard_scan import scan_shard
 from imagemill.spec_validation import Validation
 from imagemill.storage import open_store
 from imagemill.storage.store import MissingObject, ObjectInfo, Store
+from imagemill.version_diff import DIFF
 from imagemill.version_folder import manifest_entries
 
 
@@ -41,6 +42,7 @@ def validate_version(
     *,
     settings: Validation,
     images_uri: str | None,
+    published_uri: str | None = None,
     seed: int | None = None,
     reader: ReaderChoice = "auto",
     progress: Progress | None = None,
@@ -51,6 +53,7 @@ def validate_version(
         version_uri: The version folder.
         settings: What the spec asks for.
         images_uri: Root of the staged images, to compare the sample with byte for byte; None compares with nothing.
+        published_uri: The published version, to compare with; None compares with nothing.
         seed: Decides which records are sampled; by default it comes from the version's fingerprint.
         reader: Who reads the sample back; `auto` is TensorFlow where it is installed.
         progress: Told of shards and sampled records.
@@ -74,7 +77,7 @@ def validate_version(
             shards, version=store, images=images, reader=opened, folder=Path(folder), advance=progress.advance
         )
         progress.end()
-    evidence = inspection.evidence(shards, findings, images_uri)
+    evidence = inspection.evidence(shards, findings, images_uri, published_uri)
     return _report(
         evidence,
         seed=seed,
@@ -86,10 +89,12 @@ def validate_version(
 
 
 def write_report(report: Report) -> None:
-    """Writes `validation.html`, then `validation.json`, into the version's folder; `publish` reads the latter."""
+    """Writes `diff.json`, `validation.html` and then `validation.json`, which `publish` reads, into the version."""
     from imagemill.quality.page import render
 
     store = open_store(report.version_uri)
+    if report.base and report.base.diff:
+        store.write(DIFF, report.base.diff.to_json())
     store.write(REPORT_PAGE, render(report).encode())
     store.write(REPORT, report.to_json())
 
@@ -135,15 +140,20 @@ class _Inspection:
         found = self._listing.get(entry.name)
         return found is not None and found.size == entry.bytes
 
-    def evidence(self, shards: Sequence[ShardFacts], findings: SampleFindings, images_uri: str | None) -> Evidence:
+    def evidence(
+        self, shards: Sequence[ShardFacts], findings: SampleFindings, images_uri: str | None, published_uri: str | None
+    ) -> Evidence:
+        plan = _read_plan(self._store)
+        limited = plan is not None and plan.sample_below is not None
+        against, no_base = read_base(published_uri, self._store.uri, limited=limited)
         return Evidence(
             manifest=self._manifest,
-            plan=_read_plan(self._store),
+            plan=plan,
             settings=self._settings,
             listing=self._listing,
             shards=shards,
             rejects=read_rejects(self._store),
-            facts=_read_facts(self._store),
+            facts=read_facts(self._store),
             labels_txt=_read_labels(self._store),
             sample=findings.sampled,
             whole=findings.whole,
@@ -151,6 +161,8 @@ class _Inspection:
             reader_crash=findings.crash,
             full_scan=self._full,
             images_uri=images_uri,
+            against=against,
+            no_base=no_base,
         )
 
 
@@ -166,13 +178,6 @@ def _read_manifest(store: Store) -> tuple[Manifest, str]:
 def _read_plan(store: Store) -> ConversionPlan | None:
     try:
         return ConversionPlan.model_validate_json(store.read(PLAN))
-    except (MissingObject, ValueError):  # pydantic's ValidationError is a ValueError
-        return None
-
-
-def _read_facts(store: Store) -> Facts | None:
-    try:
-        return Facts.model_validate_json(store.read(FACTS))
     except (MissingObject, ValueError):  # pydantic's ValidationError is a ValueError
         return None
 
@@ -222,6 +227,8 @@ def _report(
         accounts=tuple(AccountRow.model_validate(account.model_dump()) for account in manifest.accounts),
         label_counts=_label_counts(manifest),
         rejects=_rejects(evidence),
+        images=evidence.facts.images if evidence.facts else None,
+        base=_base(evidence),
         total_bytes=sum(entry.bytes for entry in manifest_entries(manifest)),
         provenance=provenance,
         seconds=round(seconds, 3),
@@ -235,6 +242,13 @@ def _label_counts(manifest: Manifest) -> dict[str, dict[str, int]]:
             if 0 <= label < len(manifest.labels):
                 counts[manifest.labels[label]][shard.split] += count
     return {name: dict(sorted(by_split.items())) for name, by_split in counts.items()}
+
+
+def _base(evidence: Evidence) -> Base | None:
+    if evidence.against is None:
+        return None
+    counts = {name: sum(by_split.values()) for name, by_split in _label_counts(evidence.against.manifest).items()}
+    return Base(version=evidence.against.version, label_counts=counts, diff=evidence.against.diff)
 
 
 def _rejects(evidence: Evidence) -> tuple[RejectGroup, ...]:

@@ -2,6 +2,16 @@
 
 from imagemill.quality.checks.accounts import ACCOUNTING, EMPTY_SPLIT, REJECTED_SHARE
 from imagemill.quality.checks.check import Check, Outcome
+from imagemill.quality.checks.drift import (
+    CHANGED_IMAGES,
+    IMAGE_DRIFT,
+    LABEL_DRIFT,
+    LABELS_KEPT,
+    MOVED_SPLITS,
+    NEW_LABELS,
+    RELABELLED,
+    ROW_DRIFT,
+)
 from imagemill.quality.checks.images import (
     FACTS_AGREE,
     IDENTICAL_IMAGES,
@@ -41,5 +51,13 @@ CHECKS: tuple[Check, ...] = (
     SAMPLE_DECODES,
     SAMPLE_MATCHES_SOURCE,
     WHOLE_SHARDS_READ,
+    ROW_DRIFT,
+    LABELS_KEPT,
+    NEW_LABELS,
+    LABEL_DRIFT,
+    IMAGE_DRIFT,
+    MOVED_SPLITS,
+    RELABELLED,
+    CHANGED_IMAGES,
     FOREIGN_OBJECTS,
 )

@@ -7,9 +7,10 @@ from imagemill.plan import PLAN
 from imagemill.quality.checks.check import Check, Outcome
 from imagemill.quality.evidence import Evidence, Faults
 from imagemill.quality.report import REPORT, REPORT_PAGE, Severity
-from imagemill.version_folder import manifest_entries
+from imagemill.version_diff import DIFF
+from imagemill.version_folder import RETIRED, manifest_entries
 
-BESIDES_MANIFEST = frozenset({MANIFEST, PLAN, "run.json", REPORT, REPORT_PAGE})
+BESIDES_MANIFEST = frozenset({MANIFEST, PLAN, "run.json", REPORT, REPORT_PAGE, DIFF, RETIRED})
 """Objects of a version that its manifest does not name."""
 
 

@@ -24,6 +24,9 @@ def version(tmp_path):
     (tmp_path / "images").mkdir()
     for number, row in enumerate(rows):
         (tmp_path / "images" / row.filename).write_bytes(picture(number, image_format=row.label.upper()))
+    for name in FORMATS:
+        rows.append(Row(f"flat.{name}", name, "train"))
+        Image.new("RGB", (9, 9), (len(rows), 200, 3)).save(tmp_path / "images" / f"flat.{name}", name.upper())
     settings = ConversionSettings(split_fractions={}, split_names=("train",), formats=FORMATS)
     return build_version(
         tmp_path / "20260101T000000Z-abababab",
@@ -43,7 +46,11 @@ def validate(version):
 
 def test_tensorflow_reads_every_format_and_a_whole_shard(version):
     report = validate(version)
-    assert [(check.name, check.places) for check in report.checks if check.verdict is not Verdict.PASSED] == []
+    assert [check.name for check in report.checks if check.verdict is Verdict.FAILED] == ["one_colour"]
+    assert sorted(place.key for place in report.check("one_colour").places) == sorted(
+        f"flat.{name}" for name in FORMATS
+    )
+    assert report.check("sample_decodes").verdict is Verdict.PASSED
     assert report.sample.reader.startswith("TensorFlow 2")
     assert report.check("whole_shards_read").observed == "1 of 1 whole shards read"
 
