@@ -26,7 +26,7 @@ from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
 from imagemill.errors import CallerError, TemporaryFault, failure_line
 from imagemill.plan import ConversionPlan, parse_plan
-from imagemill.runners import shard_processes
+from imagemill.runners import worker_processes
 from imagemill.storage import open_store, split
 
 DEFAULT_RUNNER = "FnApiRunner"
@@ -43,14 +43,14 @@ class Arguments:
     Attributes:
         plan: URI of `plan.json`; the version goes into its folder.
         runner: Name of Beam's runner.
-        block_bytes: Bytes of index that one worker reads at once.
-        processes: Processes that each worker writes shards in; 0 leaves it to the plan.
+        block_bytes: Bytes of index that one worker reads at once; None leaves it to the plan.
+        processes: Processes that each worker uses; 0 leaves it to the plan.
         beam: What is left for Beam.
     """
 
     plan: str
     runner: str
-    block_bytes: int
+    block_bytes: int | None
     processes: int
     beam: list[str]
 
@@ -81,17 +81,17 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
     parser = _Parser(prog="python -m beam_jobs.convert_images", description=__doc__, allow_abbrev=False)
     parser.add_argument("--plan", required=True, help="URI of plan.json")
     parser.add_argument("--runner", default=DEFAULT_RUNNER, help="Beam runner (default: %(default)s)")
-    parser.add_argument("--index_block_bytes", type=int, default=4 << 20, help="bytes of index read at once")
+    parser.add_argument("--index_block_bytes", type=int, help="bytes of index read at once (default: what suits it)")
     parser.add_argument(
-        "--shard_processes",
+        "--worker_processes",
         type=int,
         default=0,
-        help="processes that each worker writes shards in (default: what pays on this machine, 1 on a cluster)",
+        help="processes that each worker uses (default: what pays on this machine, 1 on a cluster)",
     )
     known, rest = parser.parse_known_args(argv)
     if known.runner not in _PORTABLE:  # a job server knows options that nobody here does
         _check_beam_options(rest)
-    return Arguments(known.plan, known.runner, known.index_block_bytes, known.shard_processes, rest)
+    return Arguments(known.plan, known.runner, known.index_block_bytes, known.worker_processes, rest)
 
 
 def run(arguments: Arguments) -> None:
@@ -126,7 +126,7 @@ def processes_for(plan: ConversionPlan, runner: str, options: PipelineOptions) -
     if runner != DEFAULT_RUNNER or options.view_as(DirectOptions).direct_num_workers != 1:
         return 1
     shards = sum(split.shards for split in plan.splits)
-    return shard_processes(rows=plan.rows, image_bytes=plan.image_bytes, shards=shards, cpus=_cpus())
+    return worker_processes(rows=plan.rows, image_bytes=plan.image_bytes, shards=shards, cpus=_cpus())
 
 
 def _cpus() -> int:
@@ -147,7 +147,7 @@ def _check_beam_options(arguments: Sequence[str]) -> None:
     _, unknown = parser.parse_known_args(list(arguments))
     if unknown:
         raise CallerError(
-            f"unknown option {unknown[0]!r}; known are --plan, --runner, --index_block_bytes, --shard_processes "
+            f"unknown option {unknown[0]!r}; known are --plan, --runner, --index_block_bytes, --worker_processes "
             "and Beam's options"
         )
 

@@ -17,24 +17,14 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from imagemill.accounting import Tally, add_tallies
-from imagemill.blocks import Block, cut_blocks, read_lines
-from imagemill.conversion import (
-    Layout,
-    Step,
-    WrittenShard,
-    read_rows,
-    resolve_rows,
-    sort_reject_lines,
-    write_references,
-    write_rejects,
-)
+from imagemill.blocks import Block, block_bytes_for, cut_blocks
+from imagemill.conversion import Layout, Step, WrittenShard, sort_reject_lines, write_rejects
 from imagemill.digest_batches import find_shared_images
 from imagemill.facts import ImageStatistics, SharingFacts, add_sharing, add_statistics
 from imagemill.manifest import MANIFEST, FileEntry, ShardEntry
 from imagemill.plan import ConversionPlan
-from imagemill.resolution import Placement
-from imagemill.shard_processes import ShardProcesses
-from imagemill.storage import open_store, split
+from imagemill.step_processes import Name, Steps, Work
+from imagemill.storage import open_store
 from imagemill.version_files import version_files
 
 Outcome = ShardEntry | FileEntry | Tally | ImageStatistics | SharingFacts
@@ -68,95 +58,81 @@ class Written(NamedTuple):
 
 
 class _StepFn(beam.DoFn):
-    """A step that packs rows and counts on the way."""
+    """A step of the conversion; a bundle ends when its last element is done with."""
 
-    def __init__(self, plan: ConversionPlan) -> None:
-        self._plan = plan
+    step: Name
 
-    def setup(self) -> None:
-        self._layout = Layout(self._plan)
-        self._placement = Placement(
-            labels=self._plan.labels, settings=self._plan.settings, sample_below=self._plan.sample_below
-        )
-
-    def _emit(self, step: Step) -> Iterator[Packed | TaggedOutput]:
-        _count(step.tally)
-        yield from step.rows.items()
-        for batch in step.rejects.items():
-            yield TaggedOutput(REJECTS, batch)
-        yield TaggedOutput(OUTCOMES, step.tally)
-
-
-class _ReadRowsFn(_StepFn):
-    def process(self, block: Block) -> Iterator[Packed | TaggedOutput]:
-        folder, name = split(self._plan.index)
-        lines = read_lines(open_store(folder), name, block)
-        yield from self._emit(read_rows(lines, placement=self._placement, layout=self._layout))
-
-
-class _ResolveRowsFn(_StepFn):
-    def process(self, bucket: tuple[int, Iterable[bytes]]) -> Iterator[Packed | TaggedOutput]:
-        yield from self._emit(resolve_rows(bucket[1], placement=self._placement, layout=self._layout))
-
-
-class _WriteShardFn(_StepFn):
-    def __init__(self, plan: ConversionPlan, version_uri: str) -> None:
-        super().__init__(plan)
-        self._version_uri = version_uri
+    def __init__(self, work: Work) -> None:
+        self._work = work
 
     def setup(self) -> None:
-        super().setup()
-        self._images = open_store(self._plan.images)
-        self._version = open_store(self._version_uri)
+        self._steps = Steps(self.step, self._work)
 
-    def process(self, shard: tuple[int, Iterable[bytes]]) -> Iterator[Outcome | TaggedOutput]:
-        number, batches = shard
-        yield from self._report(
-            write_references(
-                batches,
-                self._layout.shards[number],
-                plan=self._plan,
-                layout=self._layout,
-                images=self._images,
-                version=self._version,
-            )
-        )
-
-    def _report(self, written: WrittenShard) -> Iterator[Outcome | TaggedOutput]:
-        _count(written.tally)
-        Metrics.counter(_NAMESPACE, "shards").inc()
-        Metrics.counter(_NAMESPACE, "record_bytes").inc(written.entry.bytes)
-        _log.info("wrote %s: %d records", written.entry.name, written.entry.records)
-        yield written.entry
-        yield written.images
-        yield written.tally
-        for batch in written.rejects.items():
-            yield TaggedOutput(REJECTS, batch)
-        for batch in written.digests.items():
-            yield TaggedOutput(DIGESTS, batch)
-
-
-class _WriteShardsApartFn(_WriteShardFn):
-    """Writes shards in processes of their own, several at once; a bundle ends when its last shard is written."""
-
-    def __init__(self, plan: ConversionPlan, version_uri: str, processes: int) -> None:
-        super().__init__(plan, version_uri)
-        self._count = processes
-
-    def setup(self) -> None:
-        self._processes = ShardProcesses(self._plan, self._version_uri, processes=self._count)
-
-    def process(self, shard: tuple[int, Iterable[bytes]]) -> Iterator[Outcome | TaggedOutput]:
-        for written in self._processes.write(*shard):
-            yield from self._report(written)
+    def process(self, element: Any) -> Iterator[Any]:
+        for taken in self._steps.take(*self.arguments(element)):
+            yield from self.report(taken)
 
     def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
-        for written in self._processes.finish():
-            for output in self._report(written):
+        for taken in self._steps.finish():
+            for output in self.report(taken):
                 yield _in_global_window(output)
 
     def teardown(self) -> None:
-        self._processes.close()
+        self._steps.close()
+
+    def arguments(self, element: Any) -> tuple[object, ...]:
+        """Returns what the step is called with, all of it fit to be pickled."""
+        raise NotImplementedError
+
+    def report(self, taken: Any) -> Iterator[Any]:
+        """Yields a step's outputs and counts them: metrics are counted on the DoFn's own thread, as Beam needs."""
+        raise NotImplementedError
+
+
+class _PlaceRowsFn(_StepFn):
+    """A step that packs rows and counts on the way."""
+
+    def report(self, taken: Step) -> Iterator[Packed | TaggedOutput]:
+        _count(taken.tally)
+        yield from taken.rows.items()
+        for batch in taken.rejects.items():
+            yield TaggedOutput(REJECTS, batch)
+        yield TaggedOutput(OUTCOMES, taken.tally)
+
+
+class _ReadRowsFn(_PlaceRowsFn):
+    step = "read"
+
+    def arguments(self, element: Block) -> tuple[object, ...]:
+        return (element,)
+
+
+class _ResolveRowsFn(_PlaceRowsFn):
+    step = "resolve"
+
+    def arguments(self, element: tuple[int, Iterable[bytes]]) -> tuple[object, ...]:
+        return (list(element[1]),)
+
+
+class _WriteShardFn(_StepFn):
+    step = "write"
+
+    def arguments(self, element: tuple[int, Iterable[bytes]]) -> tuple[object, ...]:
+        number, batches = element
+        return number, list(batches)
+
+    def report(self, taken: WrittenShard) -> Iterator[Outcome | TaggedOutput]:
+        _count(taken.tally)
+        Metrics.counter(_NAMESPACE, "shards").inc()
+        Metrics.counter(_NAMESPACE, "record_bytes").inc(taken.entry.bytes)
+        _log.info("wrote %s: %d records", taken.entry.name, taken.entry.records)
+        yield taken.entry
+        yield taken.images
+        yield taken.tally
+        for batch in taken.rejects.items():
+            yield TaggedOutput(REJECTS, batch)
+        for batch in taken.digests.items():
+            yield TaggedOutput(DIGESTS, batch)
 
 
 class _SortRejectsFn(beam.DoFn):
@@ -210,11 +186,11 @@ class ReadRows(beam.PTransform):
     """Reads the index in blocks, and brings the rows of one key together.
 
     Attributes:
-        plan: What to convert.
+        work: What to convert.
         block_bytes: Bytes of index that one element stands for.
     """
 
-    plan: ConversionPlan
+    work: Work
     block_bytes: int
 
     def __post_init__(self) -> None:
@@ -225,9 +201,9 @@ class ReadRows(beam.PTransform):
     def expand(self, start: beam.pvalue.PBegin) -> Resolved:
         outputs = (
             start
-            | "List blocks" >> beam.Create(cut_blocks(self.plan.index_bytes, self.block_bytes))
+            | "List blocks" >> beam.Create(cut_blocks(self.work.plan.index_bytes, self.block_bytes))
             | "Spread blocks" >> beam.Reshuffle()
-            | "Read rows" >> _tagged(_ReadRowsFn(self.plan), REJECTS, OUTCOMES)
+            | "Read rows" >> _tagged(_ReadRowsFn(self.work), REJECTS, OUTCOMES)
         )
         return Resolved(outputs.main, outputs[REJECTS], outputs[OUTCOMES])
 
@@ -236,7 +212,7 @@ class ReadRows(beam.PTransform):
 class ResolveRows(beam.PTransform):
     """Decides what the rows of each key come to: one reference, rejects, duplicates."""
 
-    plan: ConversionPlan
+    work: Work
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -245,41 +221,28 @@ class ResolveRows(beam.PTransform):
         outputs = (
             rows
             | "Group by key range" >> beam.GroupByKey()
-            | "Resolve rows" >> _tagged(_ResolveRowsFn(self.plan), REJECTS, OUTCOMES)
+            | "Resolve rows" >> _tagged(_ResolveRowsFn(self.work), REJECTS, OUTCOMES)
         )
         return Resolved(outputs.main, outputs[REJECTS], outputs[OUTCOMES])
 
 
 @dataclass
 class WriteShards(beam.PTransform):
-    """Writes every planned shard, those without a reference too.
+    """Writes every planned shard, those without a reference too."""
 
-    Attributes:
-        plan: What to convert.
-        version_uri: Folder of the version.
-        processes: Processes that each worker writes shards in; 1 is the worker itself.
-    """
-
-    plan: ConversionPlan
-    version_uri: str
-    processes: int = 1
+    work: Work
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, references: PCollection[Packed]) -> Written:
-        numbers = range(len(Layout(self.plan).shards))
-        write = (
-            _WriteShardFn(self.plan, self.version_uri)
-            if self.processes == 1
-            else _WriteShardsApartFn(self.plan, self.version_uri, self.processes)
-        )
+        numbers = range(len(Layout(self.work.plan).shards))
         planned = references.pipeline | "List shards" >> beam.Create([(number, b"") for number in numbers])
         outputs = (
             (references, planned)
             | "Add planned shards" >> beam.Flatten()
             | "Group by shard" >> beam.GroupByKey()
-            | "Write shard" >> _tagged(write, REJECTS, DIGESTS)
+            | "Write shard" >> _tagged(_WriteShardFn(self.work), REJECTS, DIGESTS)
         )
         return Written(outputs.main, outputs[REJECTS], outputs[DIGESTS])
 
@@ -329,22 +292,24 @@ class ConvertImages(beam.PTransform):
     Attributes:
         plan: What to convert.
         version_uri: Folder of the version.
-        block_bytes: Bytes of index that one element stands for.
-        processes: Processes that each worker writes shards in.
+        block_bytes: Bytes of index that one element stands for; by default what suits the index.
+        processes: Processes that each worker uses.
     """
 
     plan: ConversionPlan
     version_uri: str
-    block_bytes: int = 4 << 20
+    block_bytes: int | None = None
     processes: int = 1
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def expand(self, start: beam.pvalue.PBegin) -> PCollection[str]:
-        read = start | "Read index" >> ReadRows(self.plan, self.block_bytes)
-        resolved = read.rows | "Resolve" >> ResolveRows(self.plan)
-        written = resolved.rows | "Write shards" >> WriteShards(self.plan, self.version_uri, self.processes)
+        work = Work(self.plan, self.version_uri, self.processes)
+        block_bytes = self.block_bytes or block_bytes_for(self.plan.index_bytes)
+        read = start | "Read index" >> ReadRows(work, block_bytes)
+        resolved = read.rows | "Resolve" >> ResolveRows(work)
+        written = resolved.rows | "Write shards" >> WriteShards(work)
         lines = (read.rejects, resolved.rejects, written.rejects) | "All rejects" >> beam.Flatten()
         rejects = lines | "Rejects" >> WriteRejects(self.version_uri)
         shared = written.digests | "Shared images" >> FindSharedImages(self.plan)

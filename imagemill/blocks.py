@@ -13,11 +13,21 @@ from imagemill.storage.store import Store
 READ_BYTES = 1 << 20
 
 
+MAX_BLOCK_BYTES = 4 << 20
+_MIN_BLOCK_BYTES = 128 << 10
+_BLOCKS = 64
+
+
 class Block(NamedTuple):
     """A byte range of the index."""
 
     offset: int
     length: int
+
+
+def block_bytes_for(total_bytes: int) -> int:
+    """Returns the size of blocks that keeps every worker busy to the end, and no worker's memory full."""
+    return min(MAX_BLOCK_BYTES, max(_MIN_BLOCK_BYTES, total_bytes // _BLOCKS))
 
 
 def cut_blocks(total_bytes: int, block_bytes: int) -> list[Block]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import google_crc32c
 
 from imagemill.accounting import Tally
+from imagemill.blocks import Block, read_lines
 from imagemill.digest_batches import KeyDigest, pack_digests
 from imagemill.errors import UnusableData
 from imagemill.facts import ImageStatistics
@@ -27,6 +28,7 @@ from imagemill.records.sharding import shard_of
 from imagemill.resolution import UNKNOWN, PlacedRow, Placement, index_row, rejected_hash
 from imagemill.row_batches import first_hash, pack_rows, unpack_rows
 from imagemill.rows import Rejected
+from imagemill.storage import open_store, split
 from imagemill.storage.store import Store
 from imagemill.version_files import REJECTS, reject_line
 
@@ -128,6 +130,42 @@ class Layout:
             )
         first, shards = self._first[row.split_number]
         return first + shard_of(row.hashed, shards)
+
+
+class Conversion:
+    """The steps over one plan, with what they share. Each is a plain call on packed batches.
+
+    Args:
+        plan: The conversion.
+        version_uri: Folder of the version.
+    """
+
+    def __init__(self, plan: ConversionPlan, version_uri: str) -> None:
+        self._plan = plan
+        self._layout = Layout(plan)
+        self._placement = Placement(labels=plan.labels, settings=plan.settings, sample_below=plan.sample_below)
+        folder, self._index_name = split(plan.index)
+        self._index, self._images, self._version = open_store(folder), open_store(plan.images), open_store(version_uri)
+
+    def read(self, block: Block) -> Step:
+        """Reads one block of the index; see `read_rows`."""
+        lines = read_lines(self._index, self._index_name, block)
+        return read_rows(lines, placement=self._placement, layout=self._layout)
+
+    def resolve(self, batches: Iterable[bytes]) -> Step:
+        """Resolves one bucket; see `resolve_rows`."""
+        return resolve_rows(batches, placement=self._placement, layout=self._layout)
+
+    def write(self, number: int, batches: Iterable[bytes]) -> WrittenShard:
+        """Writes one shard; see `write_references`."""
+        return write_references(
+            batches,
+            self._layout.shards[number],
+            plan=self._plan,
+            layout=self._layout,
+            images=self._images,
+            version=self._version,
+        )
 
 
 def read_rows(lines: Iterable[str], *, placement: Placement, layout: Layout) -> Step:

@@ -64,8 +64,8 @@ def pipeline_options(runner: str, options: Mapping[str, OptionValue]) -> dict[st
     return chosen
 
 
-def shard_processes(*, rows: int, image_bytes: int, shards: int, cpus: int) -> int:
-    """Returns how many processes write shards on this machine, where nobody has said: 1 where more would not pay."""
+def worker_processes(*, rows: int, image_bytes: int, shards: int, cpus: int) -> int:
+    """Returns how many processes a conversion uses on this machine where nobody has said; 1 where more do not pay."""
     if rows < _ROWS_WORTH_PROCESSES and image_bytes < _BYTES_WORTH_PROCESSES:
         return 1
     return max(1, min(cpus, shards))

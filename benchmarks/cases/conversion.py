@@ -7,7 +7,7 @@ from benchmarks.contest import Contestant, compete, measure
 from benchmarks.workshop import Workshop
 
 ROWS = 60_000
-ONE_WORKER = ("--shard_processes=1",)
+ONE_WORKER = ("--worker_processes=1",)
 
 
 def run(workshop: Workshop) -> Measured:

@@ -112,7 +112,7 @@ def test_facts_count_what_the_records_hold(mixture, convert):
         pytest.param({"line_end": b"\r\n", "header": False}, [], id="other line ends, no header"),
         pytest.param({"shuffle": 2}, ["--index_block_bytes=64"], id="many blocks"),
         pytest.param({}, ["--direct_num_workers=2", "--direct_running_mode=multi_threading"], id="two workers"),
-        pytest.param({}, ["--shard_processes=2"], id="two processes"),
+        pytest.param({}, ["--worker_processes=2"], id="two processes"),
     ],
 )
 def test_the_same_bytes_whatever_the_way(mixture, version, convert, index, arguments):
@@ -136,8 +136,8 @@ def test_a_large_dataset_gets_the_cores_of_this_machine(mixture, tmp_path, runne
 
 
 def test_a_killed_process_stops_the_job_and_is_no_bug(mixture, convert, capfd, monkeypatch):
-    monkeypatch.setattr("imagemill.shard_processes.CHILD", ["-c", "import os; os.kill(os.getpid(), 9)"])
-    version = convert(mixture, arguments=["--shard_processes=2"], expected=3)
+    monkeypatch.setattr("imagemill.step_processes.CHILD", ["-c", "import os; os.kill(os.getpid(), 9)"])
+    version = convert(mixture, arguments=["--worker_processes=2"], expected=3)
     assert "ended with signal SIGKILL" in failure_of(capfd)[0]["message"]
     assert not (version / MANIFEST).exists()
 

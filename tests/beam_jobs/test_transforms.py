@@ -8,6 +8,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_jobs.transforms import ConvertImages, FindSharedImages, ReadRows, WriteRejects
 from imagemill.digest_batches import KeyDigest, pack_digests
+from imagemill.step_processes import Work
 from tests.support.conversions import EXPECTED_REJECTS, manifest_of
 
 
@@ -64,4 +65,4 @@ def test_identical_images_of_two_shards_are_found(mixture, tmp_path):
 
 def test_a_block_must_hold_something(mixture, tmp_path):
     with pytest.raises(ValueError, match="a block of 0 bytes holds nothing"):
-        ReadRows(mixture.plan(tmp_path / "v"), block_bytes=0)
+        ReadRows(Work(mixture.plan(tmp_path / "v"), str(tmp_path / "v")), block_bytes=0)

@@ -1,7 +1,7 @@
 import pytest
 
 from imagemill.errors import CallerError
-from imagemill.runners import as_arguments, beam_runner, pipeline_options, shard_processes
+from imagemill.runners import as_arguments, beam_runner, pipeline_options, worker_processes
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_options_become_arguments():
     ],
 )
 def test_processes_that_pay(rows, image_bytes, shards, cpus, expected):
-    assert shard_processes(rows=rows, image_bytes=image_bytes, shards=shards, cpus=cpus) == expected
+    assert worker_processes(rows=rows, image_bytes=image_bytes, shards=shards, cpus=cpus) == expected

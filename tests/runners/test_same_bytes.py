@@ -19,18 +19,18 @@ from beam_jobs import convert_images, transforms
 
 
 class FailOnce(beam.DoFn):  # of this script, not of a module: so the class itself travels to the workers
-    def __init__(self, plan, version_uri):
-        self._plan, self._version_uri = plan, version_uri
+    def __init__(self, work):
+        self._work = work
 
     def setup(self):
         from beam_jobs.transforms import _WriteShardFn
 
-        self._writer = _WriteShardFn(self._plan, self._version_uri)
+        self._writer = _WriteShardFn(self._work)
         self._writer.setup()
 
     def process(self, shard):
         yield from self._writer.process(shard)
-        failed = Path(self._version_uri).with_name(f"failed-{shard[0]}")
+        failed = Path(self._work.version_uri).with_name(f"failed-{shard[0]}")
         if shard[0] == 2 and not failed.exists():
             failed.touch()
             raise OSError("failed on purpose after the shard was written")

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from imagemill.blocks import Block
 from imagemill.conversion import Layout, read_rows, resolve_rows, write_references
 from imagemill.errors import CallerError, TemporaryFault
 from imagemill.plan import PLAN
 from imagemill.resolution import Placement
-from imagemill.shard_processes import ShardProcesses
 from imagemill.spec import Shards
+from imagemill.step_processes import Steps, Work
 from imagemill.storage import open_store
 from tests.support.conversions import Inputs, digests_of, picture
 
@@ -44,7 +45,7 @@ def references(plan):
 
 @contextlib.contextmanager
 def pool(plan, version, processes=2):
-    opened = ShardProcesses(plan, str(version), processes=processes)
+    opened = Steps("write", Work(plan, str(version), processes))
     try:
         yield opened
     finally:
@@ -54,11 +55,11 @@ def pool(plan, version, processes=2):
 def write_all(opened, references):
     written = []
     for number in range(SHARDS):
-        written += opened.write(number, [references[number]])
+        written += opened.take(number, [references[number]])
     return [*written, *opened.finish()]
 
 
-@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("processes", [2, 3])
 def test_processes_write_what_this_one_writes(plan, references, tmp_path, processes):
     with pool(plan, tmp_path / "apart", processes) as opened:
         apart = write_all(opened, references)
@@ -81,7 +82,7 @@ def test_processes_write_what_this_one_writes(plan, references, tmp_path, proces
 
 def test_no_more_shards_are_held_than_are_being_written(plan, references, tmp_path):
     with pool(plan, tmp_path / "apart") as opened:
-        taken = [len(list(opened.write(number, [references[number]]))) for number in range(SHARDS)]
+        taken = [len(list(opened.take(number, [references[number]]))) for number in range(SHARDS)]
         assert taken == [0, 0, 0, 1, 1, 1, 1]
         assert len(list(opened.finish())) == 3
 
@@ -89,34 +90,47 @@ def test_no_more_shards_are_held_than_are_being_written(plan, references, tmp_pa
 def test_a_bug_is_raised_here_and_says_where_it_was(plan, references, tmp_path):
     gone = plan.model_copy(update={"splits": tuple(split.model_copy(update={"shards": 1}) for split in plan.splits)})
     with pool(gone, tmp_path / "apart") as opened:
-        list(opened.write(SHARDS - 1, [references[SHARDS - 1]]))
+        list(opened.take(SHARDS - 1, [references[SHARDS - 1]]))
         with pytest.raises(IndexError) as caught:
             list(opened.finish())
-    assert "shard_process.py" in "".join(caught.value.__notes__)
+    assert "step_process.py" in "".join(caught.value.__notes__)
 
 
 def test_an_error_keeps_its_family(plan, references, tmp_path):
     shard = "mixture-train.tfrecord-00000-of-00007"
     (tmp_path / "apart" / shard).mkdir()
     with pool(plan, tmp_path / "apart") as opened:
-        list(opened.write(0, [references[0]]))
+        list(opened.take(0, [references[0]]))
         with pytest.raises((CallerError, TemporaryFault), match=shard):
             list(opened.finish())
 
 
 def test_a_killed_process_is_a_temporary_fault(plan, references, tmp_path):
-    with pool(plan, tmp_path / "apart", processes=1) as opened:
-        (child,) = children()
-        os.kill(child, signal.SIGKILL)
-        list(opened.write(0, [references[0]]))
+    with pool(plan, tmp_path / "apart", processes=2) as opened:
+        for child in children():
+            os.kill(child, signal.SIGKILL)
+        list(opened.take(0, [references[0]]))
         with pytest.raises(TemporaryFault, match="ended with signal SIGKILL; the machine may have run out of memory"):
             list(opened.finish())
 
 
 def test_closing_ends_the_processes(plan, references, tmp_path):
     with pool(plan, tmp_path / "apart") as opened:
-        list(opened.write(0, [references[0]]))
+        list(opened.take(0, [references[0]]))
         assert len(children()) == 2
+    assert children() == []
+
+
+def test_all_kinds_of_steps_share_the_processes(plan, tmp_path):
+    work = Work(plan, str(tmp_path / "apart"), 2)
+    kinds = [Steps(name, work) for name in ("read", "resolve", "write")]
+    assert len(children()) == 2
+    list(kinds[0].take(Block(0, plan.index_bytes)))
+    (step,) = kinds[0].finish()
+    assert step.tally.rows.total() == plan.rows
+    for kind in kinds:
+        assert len(children()) == 2
+        kind.close()
     assert children() == []
 
 
@@ -124,10 +138,10 @@ ORPHAN = """
 import sys, time
 from pathlib import Path
 from imagemill.plan import parse_plan
-from imagemill.shard_processes import ShardProcesses
+from imagemill.step_processes import Steps, Work
 plan = parse_plan(Path(sys.argv[1]).read_bytes(), where="")
-opened = ShardProcesses(plan, sys.argv[2], processes=2)
-print(*(worker._process.pid for worker in opened._workers), flush=True)
+opened = Steps("write", Work(plan, sys.argv[2], 2))
+print(*(worker._process.pid for worker in opened._pool._workers), flush=True)
 time.sleep(600)
 """
 

@@ -1,11 +1,12 @@
-"""The process at the other end of `imagemill.shard_processes`: `python -m imagemill.shard_process`.
+"""The process at the other end of `imagemill.step_processes`: `python -m imagemill.step_process`.
 
-It writes the shards that it is asked for on stdin, and answers on stdout with what they came to; both are pickles. It
+It takes the steps that it is asked for on stdin, and answers on stdout with what they came to; both are pickles. It
 ends when its stdin does, in the middle of a shard too: no parent, no work.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import queue
@@ -15,25 +16,24 @@ import threading
 import traceback
 from typing import IO, Any
 
-from imagemill.conversion import Layout, write_references
-from imagemill.storage import open_store
+from imagemill.conversion import Conversion
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Writes the shards that are asked for, until there are no more requests; then ends the process at once.
+    """Takes one step after the other, until there are no more requests; then ends the process at once.
 
-    The first request is the plan and the version's URI, every other the number of a shard and its packed rows.
+    The first request is the plan and the version's URI, every other the name of a step of `Conversion` and its
+    arguments.
     """
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, waiting), daemon=True).start()
-    plan, version_uri = waiting.get()
-    layout, images, version = Layout(plan), open_store(plan.images), open_store(version_uri)
+    conversion = Conversion(*waiting.get())
+    gc.freeze()
     while True:
-        number, batches = waiting.get()
+        step, arguments = waiting.get()
         answer: object
         try:
-            place = layout.shards[number]
-            answer = write_references(batches, place, plan=plan, layout=layout, images=images, version=version)
+            answer = getattr(conversion, step)(*arguments)
         except Exception as error:  # whatever it is, it is raised again on the other side
             answer = _portable(error), f"in a process of its own:\n{traceback.format_exc()}"
         pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
@@ -45,7 +45,7 @@ def _receive(requests: IO[bytes], waiting: queue.SimpleQueue[Any]) -> None:
         while True:
             waiting.put(pickle.load(requests))  # noqa: S301 - from our own parent
     except (EOFError, pickle.UnpicklingError):
-        os._exit(0)  # the parent is gone, or has no more work: the shard in hand is nobody's
+        os._exit(0)  # the parent is gone, or has no more work: the step in hand is nobody's
 
 
 def _portable(error: Exception) -> Exception:
