@@ -50,7 +50,9 @@ class ObjectClient:
         self.scheme, self.bucket, self.settings = scheme, bucket, settings
         self.identity: Identity = google_identity(settings) if scheme == "gs" else _Ambient()
         self.pace = Pace(settings.storage_parallel)
-        self._retrier = Retrier(settings.storage_deadline_seconds, self.pace, self._renew)
+        self._retrier = Retrier(
+            settings.storage_deadline_seconds, settings.storage_pause_seconds, self.pace, self._renew
+        )
         self.backend = self._connected()
 
     def run(self, doing: Doing, name: str, attempt: Callable[[], T]) -> T:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeVar
@@ -16,11 +15,12 @@ T = TypeVar("T")
 _TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
 _OVERLOAD = frozenset({408, 429, 503})
 
-FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 20.0
 
-_RECOVERY = 50
-"""Answers after which the pace allows one more request at once."""
+_EASY = 8  # requests at once that no store minds
+_STEP = 0.25
+_UNHURRIED, _CROWDED = 2.0, 4.0  # times the fastest answer
+_FORGETTING = 1.001  # for each answer: what was fast an hour ago may not be possible now
 
 
 class RequestFault(Exception):
@@ -69,12 +69,18 @@ class Spent(Exception):
 
 
 class Pace:
-    """How many requests run at once: at most `limit`, half as many after an overload, slowly more afterwards."""
+    """How many requests run at once: as many as are answered without waiting for each other, up to a limit.
+
+    It starts low and grows while answers come about as fast as the fastest, so that a distant store gets many requests
+    at once and a busy one few. A store that says it is overloaded gets half as many.
+    """
 
     def __init__(self, limit: int) -> None:
-        self._most = limit
-        self._allowed = float(limit)
+        self._most = float(limit)
+        self._least = float(min(limit, _EASY))
+        self._allowed = self._least
         self._running = 0
+        self._fastest = float("inf")
         self._halved_at = 0.0
         self._changed = threading.Condition()
 
@@ -82,27 +88,30 @@ class Pace:
     def allowed(self) -> int:
         return int(self._allowed)
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
+    def begin(self) -> None:
         """Waits until another request may run."""
         with self._changed:
-            self._changed.wait_for(lambda: self._running < self.allowed)
+            while self._running >= self.allowed:
+                self._changed.wait()
             self._running += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._running -= 1
-                self._changed.notify()
 
-    def faster(self) -> None:
-        """Hears that a request was answered."""
-        if self._allowed < self._most:
-            with self._changed:
-                self._allowed = min(self._most, self._allowed + 1 / _RECOVERY)
-                self._changed.notify()
+    def end(self) -> None:
+        """Hears that a request is over."""
+        with self._changed:
+            self._running -= 1
+            self._changed.notify()
 
-    def slower(self, *, since: float) -> None:
+    def answered(self, seconds: float) -> None:
+        """Hears how long a good answer took."""
+        with self._changed:
+            self._fastest = min(seconds, self._fastest * _FORGETTING)
+            if seconds < self._fastest * _UNHURRIED:
+                self._allowed = min(self._most, self._allowed + _STEP)
+                self._changed.notify()
+            elif seconds > self._fastest * _CROWDED and self._allowed > self._least:
+                self._allowed -= _STEP
+
+    def overloaded(self, *, since: float) -> None:
         """Hears that a request begun at `since` met an overload; those of one overload count once."""
         with self._changed:
             if since >= self._halved_at:
@@ -116,11 +125,13 @@ class Retrier:
 
     Attributes:
         deadline_seconds: Time for one request with all its attempts.
+        pause_seconds: Pause before the first repetition.
         pace: Shared by all requests to one store.
         renew: Makes new credentials; called once for each request that was refused for old ones.
     """
 
     deadline_seconds: float
+    pause_seconds: float
     pace: Pace
     renew: Callable[[], None]
 
@@ -132,13 +143,12 @@ class Retrier:
             Spent: It failed until the deadline.
         """
         started = time.monotonic()
-        pause, attempts, renewed = FIRST_PAUSE_SECONDS, 0, False
+        pause, attempts, renewed = self.pause_seconds, 0, False
         while True:
             attempts += 1
             begun = time.monotonic()
             try:
-                with self.pace.turn():
-                    result = attempt()
+                result = self._in_turn(attempt)
             except RequestFault as fault:
                 if fault.status == HTTPStatus.UNAUTHORIZED and not renewed:
                     renewed = True
@@ -147,13 +157,22 @@ class Retrier:
                 if not fault.temporary:
                     raise
                 if fault.overload:
-                    self.pace.slower(since=begun)
+                    self.pace.overloaded(since=begun)
                 seconds = time.monotonic() - started
                 if seconds + pause > self.deadline_seconds:
                     raise Spent(attempts, seconds, fault) from fault
             else:
-                self.pace.faster()
                 return result
             # Half of the pause is chance, so that those who failed together do not come back together.
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  (no secret)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _in_turn(self, attempt: Callable[[], T]) -> T:
+        self.pace.begin()
+        try:
+            begun = time.monotonic()
+            result = attempt()
+            self.pace.answered(time.monotonic() - begun)
+            return result
+        finally:
+            self.pace.end()

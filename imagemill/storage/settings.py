@@ -21,6 +21,7 @@ class ObjectStoreSettings:
 
     Attributes:
         storage_deadline_seconds: Time for one request with all its retries; then it is a temporary fault.
+        storage_pause_seconds: Pause before the first repetition; each is twice as long as the one before, up to 20 s.
         storage_attempt_seconds: Silence after which one attempt is given up.
         storage_parallel: Requests at once, at most; fewer where the store asks for patience.
         storage_cache_control: `Cache-Control` of every written object; "" for the store's own default, which lets
@@ -34,6 +35,7 @@ class ObjectStoreSettings:
     """
 
     storage_deadline_seconds: float = 300.0
+    storage_pause_seconds: float = 0.25
     storage_attempt_seconds: float = 60.0
     storage_parallel: int = 32
     storage_cache_control: str = "no-cache"
@@ -45,7 +47,12 @@ class ObjectStoreSettings:
     gcs_key_file: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("storage_deadline_seconds", "storage_attempt_seconds", "storage_parallel"):
+        for name in (
+            "storage_deadline_seconds",
+            "storage_pause_seconds",
+            "storage_attempt_seconds",
+            "storage_parallel",
+        ):
             if getattr(self, name) <= 0:
                 raise CallerError(f"{_variable(name)} is {getattr(self, name)}; give a number above 0")
 
