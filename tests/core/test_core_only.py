@@ -35,7 +35,8 @@ def imagemill(core):
     def run(*arguments):
         environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         command = [core / "venv" / "bin" / "imagemill", *map(str, arguments)]
-        return subprocess.run(command, cwd=core, env=environment | {"HOME": str(core)}, capture_output=True, text=True)
+        environment["HOME"] = str(core)
+        return subprocess.run(command, cwd=core, env=environment, capture_output=True, text=True, check=False)
 
     return run
 
