@@ -89,6 +89,8 @@ def measure(contestant: Contestant) -> Run:
     _clear(contestant.output, keep=contestant.keep)
     command = [sys.executable, "-m", contestant.module, *map(str, contestant.arguments)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    # Some sandboxes set it; then every start compiles thousands of modules anew, which no user's does.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile("w+") as answer, tempfile.TemporaryFile("w+") as log:
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=answer, stderr=log, env=environment)

@@ -253,7 +253,7 @@ def _references(batches: Iterable[bytes], labels: Sequence[str]) -> Iterator[Ref
     """Yields one shard's references in record order, unpacking one batch at a time."""
     for batch in sorted(filter(None, batches), key=first_hash):
         for row in unpack_rows(batch):
-            yield Reference(index_row(row), row.label_id, labels[row.label_id])
+            yield Reference(index_row(row), row.label_id, labels[row.label_id], row.hashed)
 
 
 def sort_reject_lines(batches: Iterable[bytes]) -> bytes:

@@ -9,6 +9,8 @@ import json
 import sys
 from pathlib import Path
 
+from apache_beam.runners.portability import fn_api_runner  # noqa: F401 - an import too, though Beam makes it late
+
 from beam_jobs.convert_images import main
 from benchmarks.competitors.stopwatch import report
 

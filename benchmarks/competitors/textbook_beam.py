@@ -11,6 +11,7 @@ from pathlib import Path
 import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability import fn_api_runner  # noqa: F401 - an import too, though Beam makes it late
 
 from benchmarks.competitors.bare_tensorflow import to_example
 from benchmarks.competitors.stopwatch import report

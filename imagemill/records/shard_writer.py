@@ -48,11 +48,13 @@ class Reference(NamedTuple):
         row: The index row; its filename is the record's key.
         label_id: Class id.
         label_text: Class name.
+        hashed: `key_hash` of the key, where it is known already.
     """
 
     row: Row
     label_id: int
     label_text: str
+    hashed: int | None = None
 
 
 class Record(NamedTuple):
@@ -114,7 +116,8 @@ class ShardReport:
 
 def record_order(reference: Reference) -> tuple[int, str]:
     """Returns what the records of a shard are sorted by: the hash of the key, then the key."""
-    return key_hash(reference.row.filename), reference.row.filename
+    key = reference.row.filename
+    return key_hash(key) if reference.hashed is None else reference.hashed, key
 
 
 def make_record(reference: Reference, data: bytes, *, settings: ConversionSettings) -> Record:
