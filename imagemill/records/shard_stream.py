@@ -41,6 +41,8 @@ class ShardStream:
 
     def write(self, framed: bytes) -> None:
         """Appends one framed record."""
+        if len(framed) >= BUFFER_BYTES:
+            self._flush()  # what waits goes first, so that joining it with a large record does not copy that
         self._waiting.append(framed)
         self._waiting_bytes += len(framed)
         self.offset += len(framed)

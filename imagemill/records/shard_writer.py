@@ -215,12 +215,13 @@ class _Shard:
         except RefusedImage as refused:
             self._reject(reference, refused.reason, refused.detail)
             return
-        framed = frame(record.example)
-        entry = IndexEntry(place[1], reference.label_id, stream.offset, len(framed), crc32c, record.sha256)
+        framed, facts, digest = frame(record.example), record.facts, record.sha256
+        del record  # of a large image every copy counts
+        entry = IndexEntry(place[1], reference.label_id, stream.offset, len(framed), crc32c, digest)
         self.index.add(entry, hashed=place[0])
         stream.write(framed)
         self.labels[reference.label_id] += 1
-        self.facts[record.facts] += 1
+        self.facts[facts] += 1
         self.sizes[len(outcome)] += 1
 
     def _reject_unread(self, reference: Reference, outcome: Exception) -> None:
