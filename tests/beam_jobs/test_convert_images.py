@@ -140,6 +140,9 @@ def test_a_killed_process_stops_the_job_and_is_no_bug(mixture, convert, capfd, m
     version = convert(mixture, arguments=["--worker_processes=2"], expected=3)
     assert "ended with signal SIGKILL" in failure_of(capfd)[0]["message"]
     assert not (version / MANIFEST).exists()
+    monkeypatch.undo()
+    # The next try, in this process too, starts with processes of its own.
+    assert main(["--plan", str(version / PLAN), "--worker_processes=2"]) == 0
 
 
 def test_the_same_bytes_however_many_ranges(mixture, version, convert, monkeypatch):
