@@ -6,6 +6,7 @@ https://cloud.google.com/storage/docs/json_api/v1
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -39,6 +40,7 @@ class GoogleApi:
             limits=httpx.Limits(max_connections=settings.storage_parallel * 2),
             headers={"x-goog-user-project": settings.gcs_user_project} if settings.gcs_user_project else {},
         )
+        weakref.finalize(self, self._http.close)
         self._objects = f"/storage/v1/b/{quote(client.bucket, safe='')}/o"
         self._uploads = f"/upload{self._objects}"
 

@@ -46,3 +46,9 @@ class Service:
 @pytest.fixture
 def service(gcs):
     return Service(gcs)
+
+
+@pytest.fixture(scope="module")
+def shared_service(gcs):
+    """A service whose bucket all tests of a module share."""
+    return Service(gcs)

@@ -39,7 +39,6 @@ class Front:
         app.router.add_get(CONTROL, self._tell)
         app.router.add_put(CONTROL, self._instruct)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        app.on_cleanup.append(lambda _: self._upstream.close())
         return app
 
     async def _tell(self, _: web.Request) -> web.Response:
