@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -53,8 +54,8 @@ def find_shared_images(batches: Iterable[bytes], *, labels: Sequence[str]) -> Sh
 
 def _pack(records: Sequence[KeyDigest], split: str) -> bytes:
     digests, label_ids, keys = zip(*records, strict=True)
-    text = "\n".join((split, *keys))
-    return b"".join((_COUNT.pack(len(records)), *digests, array("i", label_ids).tobytes(), text.encode()))
+    text = zlib.compress("\n".join((split, *keys)).encode(), 1)
+    return b"".join((_COUNT.pack(len(records)), *digests, array("i", label_ids).tobytes(), text))
 
 
 def _digests(packed: bytes) -> Iterator[bytes]:
@@ -69,6 +70,6 @@ def _unpack(packed: bytes) -> Iterator[tuple[str, KeyDigest]]:
     start = _COUNT.size + count * _DIGEST_BYTES
     end = start + count * label_ids.itemsize
     label_ids.frombytes(packed[start:end])
-    split, *keys = packed[end:].decode().split("\n")
+    split, *keys = zlib.decompress(packed[end:]).decode().split("\n")
     for record in map(KeyDigest, _digests(packed), label_ids, keys):
         yield split, record
