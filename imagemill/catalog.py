@@ -1,25 +1,28 @@
 """The versions of one dataset: which there are, which is published, and how that changes.
 
 `CURRENT` moves by one conditional write, whose generation is read before anything is decided. So of two that publish
-at once one loses cleanly. `prune` first marks what it is about to remove and then renews `CURRENT` on the same
-condition: whoever decided to publish a version before it was marked loses too, and whoever decides later sees the
-mark. `CURRENT` therefore never names a version that is going away.
+at once one loses cleanly, and `CURRENT` never names a version that is going away: `imagemill.pruning` says why.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator, Set
+from datetime import UTC, datetime
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from imagemill.errors import CallerError, UnusableData
+from imagemill.history import HistoryEntry, Move, newest_in_folder, read_history, write_entry
 from imagemill.manifest import MANIFEST, Manifest, parse_manifest
+from imagemill.pointer import CURRENT, Pointer, PointerObject
+from imagemill.pruning import Pruning, RetentionPolicy, plan_pruning
 from imagemill.storage import open_store
-from imagemill.storage.store import ABSENT, MissingObject, ObjectInfo, PreconditionFailed, Store
+from imagemill.storage.store import MissingObject, ObjectInfo, Store
 from imagemill.version_folder import (
     FINGERPRINT_DIGITS,
-    RETIRED,
-    VERSION_PATTERN,
     VERSIONS,
     VersionFolder,
     VersionInfo,
@@ -35,25 +38,16 @@ __all__ = [
     "CurrentVersion",
     "Pruning",
     "Publication",
+    "RetentionPolicy",
     "VersionInfo",
     "current",
     "new_version_id",
     "read_manifest",
 ]
 
-CURRENT = "CURRENT"
-"""The pointer object that names the published version."""
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Pointer(_Frozen):
-    """The content of `CURRENT`."""
-
-    version: str = Field(pattern=f"^{VERSION_PATTERN}$")
-    manifest_sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class CurrentVersion(_Frozen):
@@ -71,15 +65,6 @@ class Publication(_Frozen):
     uri: str
     previous: str | None = Field(description="version that CURRENT named before; None where none or unreadable")
     moved: bool = Field(description="False where it already was the published version")
-
-
-class Pruning(_Frozen):
-    """What `prune` removed, or would remove."""
-
-    removed: tuple[str, ...]
-    kept: tuple[str, ...]
-    bytes: int = Field(description="bytes of what was removed")
-    dry_run: bool
 
 
 def current(output_uri: str) -> str:
@@ -106,14 +91,14 @@ class Catalog:
     def __init__(self, output_uri: str, *, store: Store | None = None) -> None:
         self._store = store or open_store(output_uri)
         self.uri = self._store.uri.rstrip("/")
+        self._pointer = PointerObject(self._store)
 
     def version_uri(self, version: str) -> str:
         return f"{self.uri}/{VERSIONS}{version}"
 
     def versions(self) -> list[VersionInfo]:
         """Returns every version folder, newest first; a damaged one is described, not an exception."""
-        published = self._published_id()
-        return [folder.describe(current=folder.version == published) for folder in self._folders()]
+        return [folder.describe() for folder in self._folders(self._pointer.read_if_sound())]
 
     def current(self) -> CurrentVersion | None:
         """Returns the published version, or None where nothing was ever published.
@@ -121,9 +106,8 @@ class Catalog:
         Raises:
             UnusableData: CURRENT is unreadable, or names a version that is gone or whose manifest has changed.
         """
-        try:
-            pointer = self._parse_pointer(self._store.read(CURRENT))
-        except MissingObject:
+        pointer = self._pointer.read()
+        if pointer is None:
             return None
         uri = self.version_uri(pointer.version)
         try:
@@ -147,157 +131,157 @@ class Catalog:
 
         Complete ones come before unfinished ones, newer before older.
         """
-        published = self._published_id()
         ending = f"-{fingerprint[:FINGERPRINT_DIGITS]}"
         found = [
-            folder.describe(current=folder.version == published)
-            for folder in self._folders()
+            folder.describe()
+            for folder in self._folders(self._pointer.read_if_sound())
             if folder.version.endswith(ending) and not folder.retired
         ]
         same = [info for info in found if info.fingerprint == fingerprint]
         return max(same, key=lambda info: (info.complete, info.version), default=None)
 
-    def publish(self, version: str) -> Publication:
+    def publish(
+        self, version: str, *, by: str = "", reason: str = "", force: bool = False, now: datetime | None = None
+    ) -> Publication:
         """Makes `version` the published one; publishing the published version again changes nothing.
 
+        Args:
+            version: Its id.
+            by: Who does it, for the history.
+            reason: Why, for the history.
+            force: Publish in spite of failed checks; that takes a reason.
+            now: The time of the history's entry.
+
         Raises:
-            CallerError: There is no such version.
+            CallerError: There is no such version, or force has no reason.
             PreconditionFailed: Somebody else moved CURRENT meanwhile.
             UnusableData: It is unfinished, limited, damaged, not validated, or failed its validation.
         """
-        generation = self._generation()
-        previous = self._pointer()
-        pointer = self._admit(version)
-        if pointer != previous:
-            self._move(pointer, generation)
-        return Publication(
-            version=version,
-            uri=self.version_uri(version),
-            previous=previous.version if previous else None,
-            moved=pointer != previous,
-        )
+        if force and not reason.strip():
+            raise CallerError(f"publishing {version} by force takes a reason, for those who ask later; give one")
+        generation = self._pointer.generation()
+        previous = self._pointer.read_if_sound()
+        folder = self._admit(version, previous, forced=force)
+        move = _Move("publish", folder, by, reason, now or datetime.now(UTC))
+        return self._move(move, previous, generation)
 
-    def rollback(self, version: str | None = None) -> Publication:
-        """Makes an older version the published one: the given one, or the newest intact one before the current.
+    def rollback(
+        self, version: str | None = None, *, by: str = "", reason: str = "", now: datetime | None = None
+    ) -> Publication:
+        """Makes an older version the published one: the given one, or the newest before the current that once was.
+
+        Its objects are held against its manifest first, by size and checksum.
 
         Raises:
             CallerError: There is no such version, or none to go back to.
             PreconditionFailed: Somebody else moved CURRENT meanwhile.
-            UnusableData: The given version may not be published.
+            UnusableData: The given version may not be published, or is damaged.
         """
-        return self.publish(version or self._before_current())
+        generation = self._pointer.generation()
+        previous = self._pointer.read_if_sound()
+        once = {entry.version for entry in self._history(previous)}
+        if version is None:
+            folder = self._before(previous, once)
+        else:
+            # What was published once, by force or not, may be published again.
+            folder = self._admit(version, previous, forced=version in once)
+            if damaged := folder.damaged_objects():
+                raise UnusableData(
+                    f"{folder.uri} is damaged: {len(damaged)} objects are not as its manifest says, such as "
+                    f"{damaged[0]}; roll back to another version"
+                )
+        move = _Move("rollback", folder, by, reason, now or datetime.now(UTC))
+        return self._move(move, previous, generation)
 
-    def prune(self, *, keep: int, dry_run: bool = False) -> Pruning:
-        """Removes old versions.
+    def history(self) -> list[HistoryEntry]:
+        """Returns every move of CURRENT, newest first."""
+        return list(self._history(self._pointer.read_if_sound()))
 
-        The published version stays, and everything newer than it (candidates under way, or left for inspection), and
-        the newest `keep` versions that may be published. Where nothing is published, nothing is removed.
+    def prune(self, policy: RetentionPolicy, *, dry_run: bool = False, now: datetime | None = None) -> Pruning:
+        """Marks versions that the policy does not keep, and removes those whose time of grace is over.
+
+        Where nothing is published, nothing is removed.
 
         Raises:
-            CallerError: `keep` is below 1.
             PreconditionFailed: Somebody else moved CURRENT meanwhile; nothing was removed.
         """
-        if keep < 1:
-            raise CallerError(f"keep is {keep}; keep at least 1 version")
-        generation = self._generation()
-        pointer = self._pointer()
-        folders = self._folders()
-        doomed = _doomed(folders, pointer.version, keep=keep) if pointer else []
-        if pointer and doomed and not dry_run:
-            self._retire(doomed, pointer, generation)
-            for folder in doomed:
-                self._remove(folder)
-        return Pruning(
-            removed=tuple(folder.version for folder in doomed),
-            kept=tuple(folder.version for folder in folders if folder not in doomed),
-            bytes=sum(folder.total_bytes for folder in doomed),
-            dry_run=dry_run,
+        now = now or datetime.now(UTC)
+        generation = self._pointer.generation()
+        pointer = self._pointer.read_if_sound()
+        published = itertools.chain([pointer.version], (e.version for e in self._history(pointer))) if pointer else ()
+        plan = plan_pruning(self._store, self._folders(pointer), published, policy=policy, now=now)
+        if pointer and not dry_run:
+            plan.carry_out(self._store, renew=lambda: self._pointer.move(pointer, generation), now=now)
+        return plan.summary(dry_run=dry_run)
+
+    def _history(self, pointer: Pointer | None) -> Iterator[HistoryEntry]:
+        return read_history(self._store, pointer.entry if pointer else newest_in_folder(self._store))
+
+    def _move(self, move: _Move, previous: Pointer | None, generation: str) -> Publication:
+        folder = move.folder
+        version, digest = folder.version, folder.manifest_sha256
+        moved = previous is None or (previous.version, previous.manifest_sha256) != (version, digest)
+        if moved:
+            entry = HistoryEntry(
+                action=move.action,
+                version=version,
+                previous=previous.version if previous else None,
+                at=move.at,
+                by=move.by,
+                reason=move.reason,
+                overridden=tuple(check.name for check in folder.report.failures),
+                parent=previous.entry if previous else newest_in_folder(self._store),
+            )
+            name = write_entry(self._store, entry)
+            self._pointer.move(Pointer(version=version, manifest_sha256=digest, entry=name), generation)
+        return Publication(
+            version=version, uri=folder.uri, previous=previous.version if previous else None, moved=moved
         )
 
-    def _generation(self) -> str:
-        info = self._store.stat(CURRENT)
-        return ABSENT if info is None or info.generation is None else info.generation
-
-    def _parse_pointer(self, data: bytes) -> Pointer:
-        try:
-            return Pointer.model_validate_json(data)
-        except ValidationError as error:
-            raise UnusableData(
-                f"{self.uri}/{CURRENT} is not a readable pointer ({data[:60]!r}); "
-                "roll back to an intact version, or publish a new one"
-            ) from error
-
-    def _pointer(self) -> Pointer | None:
-        """Returns what CURRENT says; None also where that is unreadable, so that publishing repairs it."""
-        try:
-            return self._parse_pointer(self._store.read(CURRENT))
-        except (MissingObject, UnusableData):
-            return None
-
-    def _published_id(self) -> str | None:
-        pointer = self._pointer()
-        return pointer.version if pointer else None
-
-    def _move(self, pointer: Pointer, generation: str) -> None:
-        try:
-            self._store.write(CURRENT, pointer.model_dump_json().encode() + b"\n", if_generation=generation)
-        except PreconditionFailed as error:
-            raise PreconditionFailed(
-                f"{self.uri}/{CURRENT} was moved by somebody else meanwhile (it names {self._published_id()} now); "
-                "look at the versions, and repeat if that is still what you want"
-            ) from error
-
-    def _admit(self, version: str) -> Pointer:
+    def _admit(self, version: str, pointer: Pointer | None, *, forced: bool) -> VersionFolder:
         created_at(version)  # refuses what is no version id before it becomes part of a key
         objects = list(self._store.list(object_key(version, "")))
         if not objects:
-            known = ", ".join(folder.version for folder in self._folders()[:5]) or "none"
+            known = ", ".join(folder.version for folder in self._folders(pointer)[:5]) or "none"
             raise CallerError(f"{self.uri} has no version {version}; the newest are: {known}")
-        folder = VersionFolder(self._store, version, objects)
-        if folder.obstacle:
-            raise UnusableData(f"{folder.uri} cannot be published: {folder.obstacle}")
-        return Pointer(version=version, manifest_sha256=folder.manifest_sha256)
+        current = pointer is not None and pointer.version == version
+        folder = VersionFolder(self._store, version, objects, current=current)
+        if obstacle := folder.obstacle_if(forced=forced):
+            raise UnusableData(f"{folder.uri} cannot be published: {obstacle}")
+        return folder
 
-    def _before_current(self) -> str:
-        published = self._published_id()
-        for folder in self._folders():
-            if (published is None or folder.version < published) and not folder.obstacle:
-                return folder.version
+    def _before(self, pointer: Pointer | None, once: Set[str]) -> VersionFolder:
+        for folder in self._folders(pointer):
+            older = pointer is None or folder.version < pointer.version
+            if not older or folder.version not in once:
+                continue
+            if not folder.obstacle_if(forced=True) and not folder.damaged_objects():
+                return folder
         raise CallerError(
-            f"{self.uri} has no intact version before {published or 'the newest'}; name one, or publish a new version"
+            f"{self.uri} has no intact version that was published before "
+            f"{pointer.version if pointer else 'this'}; name one, or publish a new version"
         )
 
-    def _retire(self, doomed: list[VersionFolder], pointer: Pointer, generation: str) -> None:
-        for folder in doomed:
-            self._store.write(object_key(folder.version, RETIRED), b"{}\n")
-        try:
-            self._move(pointer, generation)
-        except PreconditionFailed:
-            for folder in doomed:
-                self._store.delete(object_key(folder.version, RETIRED))
-            raise
-
-    def _remove(self, folder: VersionFolder) -> None:
-        """Deletes a folder: the manifest first and the mark last, so that a half-deleted version is no version."""
-        self._store.delete(object_key(folder.version, MANIFEST))
-        for name in sorted(folder.sizes.keys() - {MANIFEST, RETIRED}):
-            self._store.delete(object_key(folder.version, name))
-        self._store.delete(object_key(folder.version, RETIRED))
-
-    def _folders(self) -> list[VersionFolder]:
+    def _folders(self, pointer: Pointer | None) -> list[VersionFolder]:
         """Returns the version folders, newest first; what else lies under `versions/` is not imagemill's."""
         grouped: dict[str, list[ObjectInfo]] = {}
         for info in self._store.list(VERSIONS):
             version, slash, _ = info.key.removeprefix(VERSIONS).partition("/")
             if slash and is_version_id(version):
                 grouped.setdefault(version, []).append(info)
-        return [VersionFolder(self._store, version, grouped[version]) for version in sorted(grouped, reverse=True)]
+        published = pointer.version if pointer else None
+        return [
+            VersionFolder(self._store, version, grouped[version], current=version == published)
+            for version in sorted(grouped, reverse=True)
+        ]
 
 
-def _doomed(folders: list[VersionFolder], published: str, *, keep: int) -> list[VersionFolder]:
-    publishable = [folder.version for folder in folders if not folder.obstacle]
-    spared = {published, *publishable[:keep]}
-    return [folder for folder in folders if folder.version < published and folder.version not in spared]
+class _Move(NamedTuple):
+    action: Move
+    folder: VersionFolder
+    by: str
+    reason: str
+    at: datetime
 
 
 def read_manifest(version_uri: str) -> Manifest:

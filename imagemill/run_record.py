@@ -32,7 +32,7 @@ def record_run(version_uri: str, *, requested_at: datetime, reason: str, runner:
     """Writes `run.json` into a version's folder."""
     record = RunRecord(
         requested_at=requested_at,
-        requested_by=_user(),
+        requested_by=whoami(),
         reason=reason,
         runner=runner,
         host=platform.node(),
@@ -42,7 +42,8 @@ def record_run(version_uri: str, *, requested_at: datetime, reason: str, runner:
     open_store(version_uri).write(RUN, record.model_dump_json(indent=1).encode() + b"\n")
 
 
-def _user() -> str:
+def whoami() -> str:
+    """Returns the name of the user who runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -231,7 +231,11 @@ class Retention(SpecPart):
     """What `prune` leaves."""
 
     keep: int = Field(5, ge=1)
-    """Newest versions kept; the published one always is."""
+    """Versions kept, of those that were published, the last ones; the published one and what is newer always stay."""
+    min_age_days: float = Field(7.0, ge=0)
+    """No version younger than this goes: a training job may have begun with it."""
+    grace_hours: float = Field(24.0, ge=0)
+    """What goes is marked first and removed after this time, by the next prune, so that readers lose no shard."""
 
 
 class Alerts(SpecPart):

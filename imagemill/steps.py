@@ -17,8 +17,9 @@ from imagemill.spec import DatasetSpec, IndexSource
 from imagemill.version_folder import new_version_id
 
 if TYPE_CHECKING:
-    from imagemill.catalog import Catalog, Pruning
+    from imagemill.catalog import Catalog
     from imagemill.manifest import Manifest
+    from imagemill.pruning import Pruning
     from imagemill.sources.prepare import PrepareSummary
     from imagemill.storage.sync import SyncSummary
 
@@ -258,11 +259,19 @@ def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | No
     )
 
 
-def publish(spec: DatasetSpec, version: str) -> Published:
-    """Makes a validated version the one that training sees; repeating it changes nothing."""
-    from imagemill.catalog import Catalog
+def publish(spec: DatasetSpec, version: str, *, by: str | None = None, reason: str = "refresh") -> Published:
+    """Makes a validated version the one that training sees; repeating it changes nothing.
 
-    publication = Catalog(spec.locations.output).publish(version)
+    Args:
+        spec: The dataset.
+        version: What to publish.
+        by: Who does it, for the history; by default whoever runs this process.
+        reason: Why, for the history.
+    """
+    from imagemill.catalog import Catalog
+    from imagemill.run_record import whoami
+
+    publication = Catalog(spec.locations.output).publish(version, by=by or whoami(), reason=reason)
     manifest = _manifest(publication.uri)
     return Published(
         dataset=spec.name,
@@ -277,8 +286,9 @@ def publish(spec: DatasetSpec, version: str) -> Published:
 def prune_versions(spec: DatasetSpec) -> Pruning:
     """Removes versions that retention no longer keeps."""
     from imagemill.catalog import Catalog
+    from imagemill.pruning import RetentionPolicy
 
-    return Catalog(spec.locations.output).prune(keep=spec.retention.keep)
+    return Catalog(spec.locations.output).prune(RetentionPolicy.from_spec(spec.retention))
 
 
 def _counts(manifest: Manifest) -> dict[str, int]:

@@ -44,7 +44,8 @@ class VersionInfo(BaseModel):
     bytes: int
     objects: int
     fingerprint: str = Field(description="empty where plan.json cannot be read")
-    records: int | None = Field(description="None where the manifest is missing or unreadable, like `rejected`")
+    rows: int | None = Field(description="None where the manifest is missing or unreadable, like the next two")
+    records: int | None
     rejected: int | None
     verdict: Verdict | None = Field(description="None where it was never validated")
     obstacle: str = Field(description="why it cannot be published; empty where it can")
@@ -97,20 +98,26 @@ class VersionFolder:
 
     Attributes:
         version: Its id.
+        current: Whether it is the published one.
         uri: Its location.
         sizes: Bytes by object name, from one listing.
     """
 
-    def __init__(self, store: Store, version: str, objects: Iterable[ObjectInfo]) -> None:
+    def __init__(self, store: Store, version: str, objects: Iterable[ObjectInfo], *, current: bool) -> None:
         self._store = store
-        self.version = version
+        self.version, self.current = version, current
         self.uri = f"{store.uri.rstrip('/')}/{VERSIONS}{version}"
         prefix = object_key(version, "")
         self.sizes = {info.key.removeprefix(prefix): info.size for info in objects}
 
     @property
-    def retired(self) -> bool:
+    def marked(self) -> bool:
         return RETIRED in self.sizes
+
+    @property
+    def retired(self) -> bool:
+        """Whether it is going; a mark that lost the race against its publication means nothing."""
+        return self.marked and not self.current
 
     @property
     def complete(self) -> bool:
@@ -147,16 +154,36 @@ class VersionFolder:
     @cached_property
     def obstacle(self) -> str:
         """Why the version may not be published; empty where it may."""
+        return self.obstacle_if(forced=False)
+
+    def obstacle_if(self, *, forced: bool) -> str:
+        """Returns why the version may not be published, even if failed checks are overridden by force."""
         if self.retired:
             return "it is being removed by `prune`; choose another version"
         if not self.complete:
             return f"it has no {MANIFEST}: the conversion did not finish; run the refresh again"
         try:
-            return self._limited() or self._unproven() or self._damaged()
+            return self._limited() or self._unproven(forced=forced) or self._damaged()
         except ImagemillError as error:
             return str(error)
 
-    def describe(self, *, current: bool) -> VersionInfo:
+    def damaged_objects(self) -> list[str]:
+        """Returns the objects that differ from the manifest in size or checksum; those bytes are read on a local disk.
+
+        Raises:
+            UnusableData: There is no readable manifest.
+        """
+        prefix = object_key(self.version, "")
+        found = {info.key.removeprefix(prefix): info for info in self._store.list(prefix, checksums=True)}
+        return [
+            entry.name
+            for entry in manifest_entries(self.manifest)
+            if (info := found.get(entry.name)) is None
+            or info.size != entry.bytes
+            or (info.crc32c is not None and f"{info.crc32c:08x}" != entry.crc32c)
+        ]
+
+    def describe(self) -> VersionInfo:
         manifest = _readable(lambda: self.manifest)
         plan = _readable(lambda: self.plan)
         report = _readable(lambda: self.report)
@@ -165,10 +192,11 @@ class VersionFolder:
             uri=self.uri,
             created_at=created_at(self.version),
             complete=self.complete,
-            current=current,
+            current=self.current,
             bytes=self.total_bytes,
             objects=len(self.sizes),
             fingerprint=plan.fingerprint if plan else "",
+            rows=manifest.rows if manifest else None,
             records=manifest.records if manifest else None,
             rejected=manifest.rejected if manifest else None,
             verdict=report.verdict if report else None,
@@ -180,12 +208,12 @@ class VersionFolder:
             return ""
         return "it holds a limited sample of the rows; run the refresh without a limit"
 
-    def _unproven(self) -> str:
+    def _unproven(self, *, forced: bool) -> str:
         if REPORT not in self.sizes:
             return "it was never validated; validate it first"
         if self.report.manifest_sha256 != self.manifest_sha256:
             return f"its {MANIFEST} has changed since it was validated; validate it again"
-        if not self.report.passed:
+        if not self.report.passed and not forced:
             names = ", ".join(check.name for check in self.report.failures)
             return f"its validation failed ({names}); {REPORT} says what to do"
         return ""

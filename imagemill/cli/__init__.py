@@ -37,6 +37,7 @@ for _command in (
     data.inspect,
     versions.versions,
     diff.diff,
+    versions.history,
     versions.path,
     versions.publish,
     versions.rollback,

@@ -1,4 +1,4 @@
-"""`imagemill versions|path|publish|rollback|prune`: what there is, and what training sees."""
+"""`imagemill versions|history|path|publish|rollback|prune`: what there is, and what training sees."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from imagemill.cli.output import json_option, show, size, table
 
 if TYPE_CHECKING:
     from imagemill.catalog import Catalog, Publication, VersionInfo
+    from imagemill.history import HistoryEntry
 
 
 @click.command()
@@ -22,7 +23,7 @@ def versions(name: str, *, as_json: bool) -> None:
         {"versions": [info.model_dump(mode="json") for info in infos]},
         as_json=as_json,
         text=table(
-            ["", "VERSION", "RECORDS", "REJECTED", "SIZE", "VERDICT", "WHY NOT"],
+            ["", "VERSION", "WHEN", "FINGERPRINT", "ROWS", "RECORDS", "REJECTED", "SIZE", "VERDICT", "WHY NOT"],
             [_version_row(info) for info in infos],
         ),
     )
@@ -32,6 +33,9 @@ def _version_row(info: VersionInfo) -> list[str]:
     return [
         "*" if info.current else "",
         info.version,
+        f"{info.created_at:%Y-%m-%d %H:%M}",
+        info.fingerprint[:12] or "-",
+        "-" if info.rows is None else f"{info.rows:,}",
         "-" if info.records is None else f"{info.records:,}",
         "-" if info.rejected is None else f"{info.rejected:,}",
         size(info.bytes),
@@ -54,39 +58,81 @@ def path(name: str, *, as_json: bool) -> None:
     show({"version": current.version, "path": current.uri}, as_json=as_json, text=current.uri)
 
 
+_reason = click.option("--reason", default="", metavar="TEXT", help="Why, for the history.")
+
+
 @click.command()
 @click.argument("name")
 @click.argument("version")
+@click.option("--force", is_flag=True, help="Publish in spite of failed checks; takes a --reason.")
+@_reason
 @json_option
-def publish(name: str, version: str, *, as_json: bool) -> None:
+def publish(name: str, version: str, *, force: bool, reason: str, as_json: bool) -> None:
     """Make VERSION the published one. It must have passed validation."""
-    _show_publication(_catalog(name).publish(version), as_json=as_json)
+    from imagemill.run_record import whoami
+
+    _show_publication(_catalog(name).publish(version, by=whoami(), reason=reason, force=force), as_json=as_json)
 
 
 @click.command()
 @click.argument("name")
 @click.argument("version", required=False)
+@_reason
 @json_option
-def rollback(name: str, version: str | None, *, as_json: bool) -> None:
-    """Make an older VERSION the published one; by default the newest intact one before it."""
-    _show_publication(_catalog(name).rollback(version), as_json=as_json)
+def rollback(name: str, version: str | None, *, reason: str, as_json: bool) -> None:
+    """Make an older VERSION the published one; by default the newest before it that was published once.
+
+    Its objects are held against its manifest first.
+    """
+    from imagemill.run_record import whoami
+
+    _show_publication(_catalog(name).rollback(version, by=whoami(), reason=reason), as_json=as_json)
 
 
 @click.command()
 @click.argument("name")
-@click.option("--keep", type=click.IntRange(min=1), help="Versions to keep, instead of the spec's `retention.keep`.")
+@json_option
+def history(name: str, *, as_json: bool) -> None:
+    """Tell what was published when, by whom and why, newest first."""
+    entries = _catalog(name).history()
+    show(
+        {"history": [entry.model_dump(mode="json") for entry in entries]},
+        as_json=as_json,
+        text=table(
+            ["WHEN", "WHAT", "VERSION", "BY", "WHY"],
+            [
+                [f"{entry.at:%Y-%m-%d %H:%M}", entry.action, entry.version, entry.by or "-", _why(entry)]
+                for entry in entries
+            ],
+        ),
+    )
+
+
+def _why(entry: HistoryEntry) -> str:
+    return entry.reason + (f" (in spite of {', '.join(entry.overridden)})" if entry.overridden else "")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--keep", type=click.IntRange(min=1), help="Published versions to keep, instead of the spec's.")
+@click.option("--min-age-days", type=click.FloatRange(min=0), help="Age below which nothing goes, likewise.")
+@click.option("--grace-hours", type=click.FloatRange(min=0), help="Time between mark and removal, likewise.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
-def prune(name: str, *, keep: int | None, dry_run: bool, as_json: bool) -> None:
-    """Remove old versions; the published one always stays."""
+def prune(name: str, *, dry_run: bool, as_json: bool, **policy: float | None) -> None:
+    """Mark old versions, and remove those marked long enough ago; the published one always stays."""
     from imagemill.catalog import Catalog
+    from imagemill.pruning import RetentionPolicy
     from imagemill.spec_file import find_spec
 
     spec = find_spec(name)
-    pruning = Catalog(spec.locations.output).prune(keep=keep or spec.retention.keep, dry_run=dry_run)
-    verb = "would remove" if dry_run else "removed"
-    lines = [f"{verb} {version}" for version in pruning.removed]
-    lines.append(f"{verb} {len(pruning.removed)} versions, {size(pruning.bytes)}; {len(pruning.kept)} stay")
+    given = {option: value for option, value in policy.items() if value is not None}
+    retention = spec.retention.model_copy(update=given)
+    pruning = Catalog(spec.locations.output).prune(RetentionPolicy.from_spec(retention), dry_run=dry_run)
+    would = "would be " if dry_run else ""
+    lines = [f"{version} {would}removed" for version in pruning.removed]
+    lines += [f"{version} {would}marked, to go in {retention.grace_hours:g} hours" for version in pruning.retired]
+    lines.append(f"{would}removed: {len(pruning.removed)} ({size(pruning.bytes)}); there: {len(pruning.kept)}")
     show(pruning.model_dump(mode="json"), as_json=as_json, text="\n".join(lines))
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 import imagemill
-from imagemill.catalog import Catalog, current, new_version_id, read_manifest
+from imagemill.catalog import Catalog, RetentionPolicy, current, new_version_id, read_manifest
 from imagemill.errors import CallerError, UnusableData
-from imagemill.manifest import MANIFEST, Account, FileEntry, Manifest
+from imagemill.manifest import MANIFEST, Account, Manifest
 from imagemill.plan import PLAN, ConversionPlan, ConversionSettings
 from imagemill.quality.report import REPORT, CheckResult, Report, Severity, Verdict
 from imagemill.storage import PreconditionFailed, open_store
+from imagemill.version_files import entry_of
 
 FIRST, SECOND, THIRD = (
     "20260101T000000Z-aaaaaaaa",
@@ -60,7 +61,7 @@ def make_version(output: Path, version: str, *, passed: bool | None = True, samp
         accounts=[Account(split="train", label="cat", rows=3, records=2, rejected=1, duplicates=0)],
         reject_reasons={},
         shards=[],
-        files=[FileEntry(name="labels.txt", bytes=4, crc32c="00000000")],
+        files=[entry_of("labels.txt", b"cat\n")],
     ).to_json()
     (folder / MANIFEST).write_bytes(manifest)
     if passed is not None:
@@ -259,17 +260,123 @@ def test_publishing_again_changes_nothing(catalog, output):
     assert open_store(str(output)).stat("CURRENT") == before
 
 
-def test_rollback_goes_to_the_newest_intact_version_before_the_current(catalog, output):
-    for version, passed in ((FIRST, True), (SECOND, False), (THIRD, True)):
-        make_version(output, version, passed=passed)
+def test_rollback_goes_to_the_newest_version_before_the_current_that_was_published(catalog, output):
+    for version in (FIRST, SECOND, THIRD):
+        make_version(output, version)
+    catalog.publish(FIRST)
     catalog.publish(THIRD)
     back = catalog.rollback()
     assert (back.version, back.previous, back.moved) == (FIRST, THIRD, True)
     assert catalog.rollback(THIRD).version == THIRD
     catalog.rollback(FIRST)
-    with pytest.raises(CallerError, match="no intact version before"):
+    with pytest.raises(CallerError, match="no intact version that was published before"):
         catalog.rollback()
     assert pointer(output) == FIRST
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda folder: (folder / "labels.txt").write_bytes(b"dog\n"), id="other bytes"),
+        pytest.param(lambda folder: (folder / "labels.txt").unlink(), id="lost object"),
+    ],
+)
+def test_rollback_looks_at_every_object_first(catalog, output, damage):
+    one, two, three = days(3)
+    for version in (one, two, three):
+        make_version(output, version)
+        catalog.publish(version)
+    damage(output / "versions" / two)
+    with pytest.raises(UnusableData, match=r"labels\.txt"):
+        catalog.rollback(two)
+    assert pointer(output) == three
+    assert catalog.rollback().version == one
+
+
+# -- force and history
+
+
+def test_force_overrides_failed_checks_and_is_recorded(catalog, output):
+    make_version(output, FIRST)
+    catalog.publish(FIRST, by="ann", now=NOW)
+    make_version(output, SECOND, passed=False)
+    with pytest.raises(CallerError, match="takes a reason"):
+        catalog.publish(SECOND, force=True, reason=" ")
+    assert catalog.publish(SECOND, by="bob", force=True, reason="half the data is meant", now=NOW).moved
+    catalog.rollback(by="eve", reason="no, it is not", now=NOW)
+    catalog.rollback(SECOND, by="bob", reason="yes, it is", now=NOW)  # what was let through once may come back
+    told = [(entry.action, entry.version, entry.by, entry.reason, entry.overridden) for entry in catalog.history()]
+    assert told == [
+        ("rollback", SECOND, "bob", "yes, it is", ("labels",)),
+        ("rollback", FIRST, "eve", "no, it is not", ()),
+        ("publish", SECOND, "bob", "half the data is meant", ("labels",)),
+        ("publish", FIRST, "ann", "", ()),
+    ]
+    assert [entry.previous for entry in catalog.history()] == [FIRST, SECOND, FIRST, None]
+    assert {entry.at for entry in catalog.history()} == {NOW}
+
+
+@pytest.mark.parametrize(
+    ("options", "damage"),
+    [
+        pytest.param({"passed": None}, lambda folder: None, id="never validated"),
+        pytest.param({"sample_below": 0}, lambda folder: None, id="limited"),
+        pytest.param({"passed": False}, lambda folder: (folder / "labels.txt").unlink(), id="lost object"),
+    ],
+)
+def test_force_overrides_nothing_else(catalog, output, options, damage):
+    damage(make_version(output, FIRST, **options))
+    with pytest.raises(UnusableData):
+        catalog.publish(FIRST, force=True, reason="I want it")
+
+
+def test_publishing_again_adds_no_entry(catalog, output):
+    make_version(output, FIRST)
+    catalog.publish(FIRST)
+    catalog.publish(FIRST)
+    assert len(catalog.history()) == 1
+
+
+def test_an_entry_whose_move_was_lost_is_not_in_the_history(output):
+    for version in (FIRST, SECOND, THIRD):
+        make_version(output, version)
+    Catalog(str(output)).publish(FIRST)
+
+    def tick(kind, key):
+        if (kind, key) == ("write", "CURRENT"):
+            Catalog(str(output)).publish(SECOND)
+
+    with pytest.raises(PreconditionFailed):
+        watched(output, tick).publish(THIRD)
+    assert [entry.version for entry in Catalog(str(output)).history()] == [SECOND, FIRST]
+    assert len(list((output / "history").iterdir())) == 3
+
+
+def test_the_history_outlives_a_damaged_pointer_and_a_lost_entry(catalog, output):
+    one, two, three = days(3)
+    for day, version in enumerate((one, two, three)):
+        make_version(output, version)
+        catalog.publish(version, now=NOW + timedelta(days=day))
+    (output / "CURRENT").write_text("oops")
+    assert [entry.version for entry in catalog.history()] == [three, two, one]
+    assert catalog.rollback().version == three
+    assert [entry.version for entry in catalog.history()] == [three, three, two, one]
+    sorted((output / "history").iterdir())[1].unlink()
+    assert [entry.version for entry in catalog.history()] == [three, three]
+    assert catalog.current().version == three
+
+
+def test_a_pointer_without_history_is_read(catalog, output):
+    make_version(output, FIRST)
+    catalog.publish(FIRST)
+    content = json.loads((output / "CURRENT").read_text())
+    del content["entry"]
+    (output / "CURRENT").write_text(json.dumps(content))
+    assert catalog.current().version == FIRST
+    assert catalog.history() == []
+    make_version(output, SECOND)
+    catalog.publish(SECOND)
+    assert [entry.previous for entry in catalog.history()] == [FIRST]
 
 
 # -- pruning
@@ -279,37 +386,83 @@ def days(count: int) -> list[str]:
     return [f"202601{day:02d}T000000Z-aaaaaaaa" for day in range(1, count + 1)]
 
 
-def test_prune_keeps_the_newest_publishable_the_current_and_all_that_is_newer(catalog, output):
+NOW = datetime(2026, 1, 20, tzinfo=UTC)
+AT_ONCE = RetentionPolicy(keep=1)
+
+
+def test_prune_keeps_the_last_published_the_current_and_all_that_is_newer(catalog, output):
     one, two, three, four, five, six = days(6)
     for version in (one, two, four, five, six):
         make_version(output, version)
     make_version(output, three, passed=False)
     (output / "versions" / six / MANIFEST).unlink()
-    catalog.publish(four)
-    rehearsal = catalog.prune(keep=2, dry_run=True)
+    for version in (one, two, four):
+        catalog.publish(version)
+    policy = RetentionPolicy(keep=2)
+    rehearsal = catalog.prune(policy, dry_run=True)
     assert len(catalog.versions()) == 6
-    done = catalog.prune(keep=2)
-    assert rehearsal.removed == done.removed == (three, two, one)
-    assert done.kept == (six, five, four)
+    done = catalog.prune(policy)
+    assert rehearsal.removed == done.removed == (three, one)
+    assert done.kept == (six, five, four, two)
     assert done.bytes > 0
-    assert [info.version for info in catalog.versions()] == [six, five, four]
+    assert [info.version for info in catalog.versions()] == [six, five, four, two]
     assert catalog.current().version == four
-    assert catalog.prune(keep=2).removed == ()
+    assert catalog.prune(policy).removed == ()
 
 
 def test_prune_never_removes_the_current_version_however_old(catalog, output):
     for version in days(3):
         make_version(output, version)
     catalog.publish(days(3)[0])
-    assert catalog.prune(keep=1).removed == ()
+    assert catalog.prune(AT_ONCE).removed == ()
     assert catalog.current().version == days(3)[0]
+
+
+def test_prune_keeps_what_is_young(catalog, output):
+    for version in days(4):
+        make_version(output, version)
+        catalog.publish(version)
+    policy = RetentionPolicy(keep=1, min_age=timedelta(days=17.5))
+    assert catalog.prune(policy, now=NOW).removed == tuple(days(2)[::-1])
+
+
+def test_prune_marks_first_and_removes_after_the_time_of_grace(catalog, output):
+    one, two, three = days(3)
+    for version in (one, two, three):
+        make_version(output, version)
+        catalog.publish(version)
+    policy = RetentionPolicy(keep=2, grace=timedelta(hours=24))
+    rehearsal = catalog.prune(policy, now=NOW, dry_run=True)
+    marked = catalog.prune(policy, now=NOW)
+    assert (rehearsal.retired, marked.retired, marked.removed) == ((one,), (one,), ())
+    assert (output / "versions" / one / "labels.txt").exists()
+    with pytest.raises(UnusableData, match="being removed"):
+        catalog.rollback(one)
+    soon = catalog.prune(policy, now=NOW + timedelta(hours=23))
+    assert (soon.retired, soon.removed) == ((), ())
+    assert catalog.prune(policy, now=NOW + timedelta(hours=24)).removed == (one,)
+    assert not (output / "versions" / one).exists()
+
+
+def test_a_mark_that_came_too_late_does_not_cost_the_published_version_its_grace(catalog, output):
+    one, two, three = days(3)
+    for version in (one, two, three):
+        make_version(output, version)
+    catalog.publish(two)
+    (output / "versions" / two / "retired.json").write_text("{}")  # an interrupted prune, outrun by this publication
+    assert next(info for info in catalog.versions() if info.current).obstacle == ""
+    policy = RetentionPolicy(keep=1, grace=timedelta(hours=24))
+    catalog.prune(policy, now=NOW)
+    catalog.publish(three)
+    assert catalog.prune(policy, now=NOW + timedelta(hours=1)).removed == ()
+    assert catalog.prune(policy, now=NOW + timedelta(hours=25)).removed == (two, one)
 
 
 def test_prune_removes_nothing_where_nothing_is_published(catalog, output):
     make_version(output, FIRST)
-    assert catalog.prune(keep=1).removed == ()
+    assert catalog.prune(AT_ONCE).removed == ()
     with pytest.raises(CallerError, match="at least 1"):
-        catalog.prune(keep=0)
+        RetentionPolicy(keep=0)
 
 
 def test_a_half_deleted_version_is_no_version_and_the_next_prune_finishes_it(output):
@@ -328,7 +481,7 @@ def test_a_half_deleted_version_is_no_version_and_the_next_prune_finishes_it(out
                 raise Killed
 
         try:
-            watched(output, tick).prune(keep=1)
+            watched(output, tick).prune(AT_ONCE)
         except Killed:
             states = {info.version: info for info in Catalog(str(output)).versions()}
             assert FIRST not in states or states[FIRST].obstacle
@@ -365,7 +518,8 @@ ACTIONS = {
     "publish": lambda catalog: catalog.publish(THIRD),
     "publish old": lambda catalog: catalog.publish(FIRST),
     "rollback": lambda catalog: catalog.rollback(),
-    "prune": lambda catalog: catalog.prune(keep=1),
+    "prune": lambda catalog: catalog.prune(AT_ONCE),
+    "prune with grace": lambda catalog: catalog.prune(RetentionPolicy(keep=1, grace=timedelta(hours=1))),
 }
 
 
@@ -376,6 +530,7 @@ def test_no_interleaving_leaves_current_on_a_missing_version(tmp_path, actor, in
         output = tmp_path / str(moment)
         for version in (FIRST, SECOND, THIRD):
             make_version(output, version)
+        Catalog(str(output)).publish(FIRST)
         Catalog(str(output)).publish(SECOND)
         operations = itertools.count()
         struck = []
