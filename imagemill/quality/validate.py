@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from imagemill.errors import ImagemillError, UnusableData
+from imagemill.errors import CallerError, ImagemillError, UnusableData
 from imagemill.labels import LABELS, parse_labels
 from imagemill.manifest import MANIFEST, Manifest, ShardEntry, parse_manifest
 from imagemill.plan import PLAN, ConversionPlan
@@ -59,7 +59,7 @@ def validate_version(
         progress: Told of shards and sampled records.
 
     Raises:
-        CallerError: The version was written by a newer imagemill, or the reader is not installed.
+        CallerError: Nothing is there, or the version was written by a newer imagemill, or the reader is not installed.
         UnusableData: There is no readable manifest, so that nothing says what the version should be.
     """
     started = time.monotonic()
@@ -171,6 +171,8 @@ def _read_manifest(store: Store) -> tuple[Manifest, str]:
     try:
         data = store.read(MANIFEST)
     except MissingObject as error:
+        if next(store.list(), None) is None:
+            raise CallerError(f"{store.uri} has nothing in it; name the folder of a version") from error
         raise UnusableData(f"{where} is not there: the conversion did not finish; run the refresh again") from error
     return parse_manifest(data, where=where), hashlib.sha256(data).hexdigest()
 
