@@ -236,19 +236,21 @@ def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | No
         UnusableData: A check failed; the message has each one's finding and advice, and the report is written.
     """
     from imagemill.catalog import Catalog
+    from imagemill.quality.gallery import Gallery
     from imagemill.quality.report import REPORT_PAGE, raise_if_failed
     from imagemill.quality.validate import validate_version, write_report
 
-    catalog = Catalog(spec.locations.output)
+    catalog, gallery = Catalog(spec.locations.output), Gallery()
     uri, published = catalog.version_uri(version), catalog.current()
     report = validate_version(
         uri,
         settings=spec.validation,
         images_uri=inputs(spec).images,
         published_uri=published.uri if published else None,
+        gallery=gallery,
         progress=progress or Silent(),
     )
-    write_report(report)
+    write_report(report, gallery)
     raise_if_failed(report)
     return Validated(
         version=version,

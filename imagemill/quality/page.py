@@ -7,22 +7,19 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from imagemill.quality.gallery import Gallery
+from imagemill.quality.plots import LABELS_SHOWN, histogram, shares, size_dots
 from imagemill.quality.report import Report
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-LABELS_SHOWN = 100
-"""Labels drawn in the histogram; the page says how many more there are."""
-
 ACCOUNTS_SHOWN = 300
 """Lines of the accounts table; the manifest has all of them."""
 
-_SPLIT_COLOURS = 6
-"""Colours the page has for splits; further splits repeat them."""
 
-
-def render(report: Report) -> str:
+def render(report: Report, gallery: Gallery | None = None) -> str:
     """Returns the page. Text of datasets is escaped: a label `<script>` is shown, not run."""
+    dots, reach = size_dots(report)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -41,34 +38,13 @@ def render(report: Report) -> str:
             for name in ("rows", "records", "rejected", "duplicates")
         },
         accounts=report.accounts[:ACCOUNTS_SHOWN],
-        histogram=_histogram(report),
+        histogram=histogram(report),
+        dots=dots,
+        reach=reach,
+        formats=shares(report.images.formats) if report.images else [],
+        gallery=gallery.by_label if gallery else {},
         labels_hidden=max(0, len(report.label_counts) - LABELS_SHOWN),
     )
-
-
-def _histogram(report: Report) -> dict[str, object]:
-    """Returns bars in percent of the longest: by label in the order of the ids, parted by split."""
-    shown = list(report.label_counts.items())[:LABELS_SHOWN]
-    splits = sorted({split for counts in report.label_counts.values() for split in counts})
-    longest = max((sum(counts.values()) for _, counts in shown), default=0) or 1
-    bars = []
-    for label, counts in shown:
-        start, parts = 0.0, []
-        for number, split in enumerate(splits):
-            width = 100 * counts.get(split, 0) / longest
-            parts.append(
-                {
-                    "split": split,
-                    "count": counts.get(split, 0),
-                    "x": round(start, 3),
-                    "width": round(width, 3),
-                    "colour": number % _SPLIT_COLOURS,
-                }
-            )
-            start += width
-        bars.append({"label": label, "total": sum(counts.values()), "parts": parts})
-    legend = [{"split": split, "colour": number % _SPLIT_COLOURS} for number, split in enumerate(splits)]
-    return {"bars": bars, "legend": legend}
 
 
 def _percent(share: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError, version
 
 from imagemill.plan import ConversionPlan
 from imagemill.storage.store import MissingObject, Store
@@ -13,11 +14,18 @@ RUN = "run.json"
 
 def read_provenance(store: Store, plan: ConversionPlan | None) -> dict[str, str]:
     """Returns what plan and run tell, with dotted names; nothing of what cannot be read."""
-    facts: dict[str, str] = {}
+    facts: dict[str, str] = {"validated with": f"imagemill {_code_version()}"}
     if plan is not None:
         facts["index"], facts["images"] = plan.index, plan.images
         facts |= _flat("settings", plan.settings.model_dump(mode="json"))
     return facts | _flat("run", _read_run(store))
+
+
+def _code_version() -> str:
+    try:
+        return version("imagemill")
+    except PackageNotFoundError:  # a source tree that is not installed
+        return "(not installed)"
 
 
 def _read_run(store: Store) -> object:

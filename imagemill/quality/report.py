@@ -74,6 +74,7 @@ class SampleFacts(_Frozen):
     seed: int
     reader: str = Field(description="who read the sample back, with its version")
     confidence: float = Field(ge=0, le=1, description="chance that a defect in 0.5% of the records is in the sample")
+    sizes: tuple[tuple[int, int, int], ...] = Field((), description="width, height and images, of the commonest sizes")
 
 
 class AccountRow(_Frozen):

@@ -20,6 +20,9 @@ from imagemill.storage import is_local, key_fault
 from imagemill.storage.object_file import open_object
 from imagemill.storage.store import MissingObject, Store
 
+SAMPLE_FILE = "sample.tfrecord"
+"""Name of the local file that the sampled records are gathered in."""
+
 WHOLE_SHARD_BYTES = 256 << 20
 """Shards above this are not handed to TensorFlow whole; the sample of their records is."""
 
@@ -78,7 +81,7 @@ def read_sample(
         folder: A local folder for the sample and copies of whole shards.
         advance: Called for every record fetched.
     """
-    path = folder / "sample.tfrecord"
+    path = folder / SAMPLE_FILE
     with path.open("wb") as file:
         fetched = _fetch_all(shards, version, images, _SampleFile(file), advance)
     chosen = list(_whole_shards(shards))

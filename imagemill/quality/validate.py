@@ -23,11 +23,12 @@ from imagemill.progress import Progress, Silent
 from imagemill.quality.checks import CHECKS
 from imagemill.quality.comparison import read_base, read_facts
 from imagemill.quality.evidence import Evidence, ShardFacts
+from imagemill.quality.gallery import Gallery
 from imagemill.quality.provenance import read_provenance
 from imagemill.quality.readers import ReaderChoice, open_reader
 from imagemill.quality.rejects import read_rejects
 from imagemill.quality.report import REPORT, REPORT_PAGE, AccountRow, Base, RejectGroup, Report, SampleFacts
-from imagemill.quality.sample_reader import SampleFindings, read_sample
+from imagemill.quality.sample_reader import SAMPLE_FILE, SampleFindings, read_sample
 from imagemill.quality.sampling import confidence, draw
 from imagemill.quality.shard_scan import scan_shard
 from imagemill.spec_validation import Validation
@@ -35,6 +36,9 @@ from imagemill.storage import open_store
 from imagemill.storage.store import MissingObject, ObjectInfo, Store
 from imagemill.version_diff import DIFF
 from imagemill.version_folder import manifest_entries
+
+SIZES_KEPT = 300
+"""Sizes of sampled images that the report tells, for its plot."""
 
 
 def validate_version(
@@ -45,6 +49,7 @@ def validate_version(
     published_uri: str | None = None,
     seed: int | None = None,
     reader: ReaderChoice = "auto",
+    gallery: Gallery | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Judges one version; a failed check is in the report, not an exception. Nothing is written.
@@ -56,6 +61,7 @@ def validate_version(
         published_uri: The published version, to compare with; None compares with nothing.
         seed: Decides which records are sampled; by default it comes from the version's fingerprint.
         reader: Who reads the sample back; `auto` is TensorFlow where it is installed.
+        gallery: Collects thumbnails of sampled images.
         progress: Told of shards and sampled records.
 
     Raises:
@@ -77,6 +83,8 @@ def validate_version(
             shards, version=store, images=images, reader=opened, folder=Path(folder), advance=progress.advance
         )
         progress.end()
+        if gallery is not None:
+            gallery.collect(Path(folder) / SAMPLE_FILE, manifest.labels)
     evidence = inspection.evidence(shards, findings, images_uri, published_uri)
     return _report(
         evidence,
@@ -88,14 +96,14 @@ def validate_version(
     )
 
 
-def write_report(report: Report) -> None:
+def write_report(report: Report, gallery: Gallery | None = None) -> None:
     """Writes `diff.json`, `validation.html` and then `validation.json`, which `publish` reads, into the version."""
     from imagemill.quality.page import render
 
     store = open_store(report.version_uri)
     if report.base and report.base.diff:
         store.write(DIFF, report.base.diff.to_json())
-    store.write(REPORT_PAGE, render(report).encode())
+    store.write(REPORT_PAGE, render(report, gallery).encode())
     store.write(REPORT, report.to_json())
 
 
@@ -225,6 +233,7 @@ def _report(
             seed=seed,
             reader=evidence.reader,
             confidence=confidence(population=manifest.records, sample=read),
+            sizes=_sizes(evidence),
         ),
         accounts=tuple(AccountRow.model_validate(account.model_dump()) for account in manifest.accounts),
         label_counts=_label_counts(manifest),
@@ -235,6 +244,11 @@ def _report(
         provenance=provenance,
         seconds=round(seconds, 3),
     )
+
+
+def _sizes(evidence: Evidence) -> tuple[tuple[int, int, int], ...]:
+    sizes = Counter(sampled.found.stated_size for sampled in evidence.sample if sampled.found is not None)
+    return tuple((width, height, count) for (height, width), count in sizes.most_common(SIZES_KEPT) if height and width)
 
 
 def _label_counts(manifest: Manifest) -> dict[str, dict[str, int]]:
