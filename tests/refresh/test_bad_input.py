@@ -104,11 +104,11 @@ def dirty(imagemill):
     """An index with one row of every kind that is the data's fault."""
     folder = imagemill.project / "dirty"
     folder.mkdir()
-    rows = [f"{number}.png,cat" for number in range(6)]
-    for number in range(7):
+    rows = [f"{number}.png,cat" for number in range(9)]
+    for number in range(10):
         (folder / f"{number}.png").write_bytes(picture(number))
     (folder / "text.png").write_text("not an image")
-    rows += ["only-a-name.png", "text.png,cat", "5.png,cat", "4.png,dog", "6.png,unheard-of", "gone.png,cat"]
+    rows += ["only-a-name.png", "text.png,cat", "5.png,cat", "4.png,dog", "9.png,unheard-of", "gone.png,cat"]
     (folder / "labels.csv").write_text("\n".join(rows) + "\n")
     return f"{{type: index, index: {folder}/labels.csv}}"
 
@@ -127,7 +127,7 @@ def test_rows_within_the_budget_are_counted_rejects(imagemill, published, dirty)
     ended = imagemill("refresh", "cats")
     assert ended.code == 0, ended.err
     manifest = read_manifest(current(imagemill).uri)
-    assert (manifest.rows, manifest.records, manifest.duplicates) == (12, 5, 1)
+    assert (manifest.rows, manifest.records, manifest.duplicates) == (15, 8, 1)
     assert manifest.reject_reasons == {
         "bad_row": 1,
         "duplicate_key": 2,
