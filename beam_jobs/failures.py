@@ -16,6 +16,9 @@ _RAISED = re.compile(
     r"^(?:RuntimeError: )?(imagemill(?:\.\w+)+)\.([A-Z]\w*): (.*?)(?: \[while running .*)?$", re.MULTILINE
 )
 
+# What a portable runner's log says when the connection to a worker ended: the worker died, its machine went away.
+_WORKER_LOST = re.compile(r"\bStatusRuntimeException: (CANCELLED|UNAVAILABLE)\b")
+
 
 def find_failure(error: BaseException) -> ImagemillError | None:
     """Returns the imagemill error behind an exception, or None where there is none: then it is a bug."""
@@ -27,6 +30,8 @@ def find_failure(error: BaseException) -> ImagemillError | None:
             return found
         if _is_unreachable(cause):
             return TemporaryFault(f"the runner cannot be reached: {str(cause) or type(cause).__name__}")
+        if _WORKER_LOST.search(str(cause)):
+            return TemporaryFault("the runner lost a worker while the job ran; its log may say why")
     return None
 
 

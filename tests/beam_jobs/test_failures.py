@@ -44,6 +44,12 @@ RuntimeError: worker gone
             id="as text from another process",
         ),
         pytest.param(
+            RuntimeError("Pipeline job failed in state FAILED: io.grpc.StatusRuntimeException: CANCELLED: call closed"),
+            TemporaryFault,
+            "the runner lost a worker while the job ran; its log may say why",
+            id="a worker that was lost",
+        ),
+        pytest.param(
             RuntimeError(TRACEBACK.format(error="imagemill.storage.store.ObjectTooLarge: big")),
             CallerError,
             "big",
