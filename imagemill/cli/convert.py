@@ -53,7 +53,9 @@ def convert(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Convert staged images to a candidate version, by NAME or from --index, --images and --output.
+    """Convert staged images to a candidate version.
+
+    By NAME, or from --index, --images and --output.
 
     With --only-rejects the rows that a version rejected are tried again, on the images as they are now.
 

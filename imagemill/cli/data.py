@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the tree; by default the refresh's own.")
 @json_option
 def prepare(name: str, *, out: Path | None, as_json: bool) -> None:
-    """Write the dataset's prepared tree: images/ and index.csv, the same bytes every time."""
+    """Write the dataset's prepared tree: images/ and index.csv.
+
+    The same source gives the same bytes.
+    """
     from imagemill import steps
     from imagemill.spec_file import find_spec
 
@@ -45,9 +48,9 @@ def prepare(name: str, *, out: Path | None, as_json: bool) -> None:
 def sync(
     source: str, destination: str, *, delete: bool, dry_run: bool, exclude: tuple[str, ...], as_json: bool
 ) -> None:
-    """Make DST hold what SRC holds: what differs in size or checksum is copied, in parallel.
+    """Make DST hold what SRC holds.
 
-    Interrupted, it goes on where it was by being run again.
+    What differs in size or checksum is copied, in parallel. Interrupted, it goes on where it was by being run again.
     """
     from imagemill.storage import open_store
     from imagemill.storage import sync as syncing
@@ -72,7 +75,10 @@ def sync(
 @click.option("--full", is_flag=True, help="Verify every record's checksum, however large the version is.")
 @json_option
 def verify(version_uri: str, *, sample: int | None, against: str | None, full: bool, as_json: bool) -> None:
-    """Check a version as the gate does, without publishing or writing anything. Exits with 1 if a check fails."""
+    """Check a version as the gate does.
+
+    Nothing is written or published. Exits with 1 if a check fails.
+    """
     from imagemill.quality.validate import validate_version
     from imagemill.spec_validation import Validation
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.argument("after", metavar="VERSION_B")
 @json_option
 def diff(before: str, after: str, *, as_json: bool) -> None:
-    """Tell what changed from VERSION_A to VERSION_B (URIs of version folders): added, removed, changed, relabelled.
+    """Tell what changed from VERSION_A to VERSION_B.
+
+    Both are URIs of version folders. Told are images added, removed, changed, relabelled.
 
     Only the shard indexes are read, no image.
     """

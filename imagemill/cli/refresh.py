@@ -35,9 +35,9 @@ def refresh(
     approve: bool,
     as_json: bool,
 ) -> None:
-    """Run the dataset's whole DAG in one process: real Airflow, on a home of its own.
+    """Run the dataset's whole DAG in one process.
 
-    Prepares, uploads, converts, validates and publishes; what has not changed is not done again.
+    Real Airflow, on a home of its own. Prepares, uploads, converts, validates and publishes; what has not changed is not done again.
     """
     from importlib.util import find_spec as find_module
 

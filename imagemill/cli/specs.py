@@ -14,7 +14,10 @@ from imagemill.errors import CallerError
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of a spec, for editors.")
 @json_option
 def specs(*, schema: bool, as_json: bool) -> None:
-    """List the dataset specs and check them; every fault is shown with its line and its fix."""
+    """List the dataset specs and check them.
+
+    Every fault is shown with its line and its fix.
+    """
     from imagemill.home import specs_dir
     from imagemill.spec_file import BrokenSpec, LoadedSpec, load_all
     from imagemill.spec_schema import json_schema

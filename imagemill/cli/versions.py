@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 @click.argument("name")
 @json_option
 def versions(name: str, *, as_json: bool) -> None:
-    """List the dataset's versions, newest first: what is published, and why the others are not."""
+    """List the dataset's versions, newest first.
+
+    `*` marks the published one; the others say why they are not.
+    """
     infos = _catalog(name).versions()
     show(
         {"versions": [info.model_dump(mode="json") for info in infos]},
@@ -48,7 +51,10 @@ def _version_row(info: VersionInfo) -> list[str]:
 @click.argument("name")
 @json_option
 def path(name: str, *, as_json: bool) -> None:
-    """Print the URI of the published version, for scripts and training jobs."""
+    """Print the URI of the published version.
+
+    For scripts and training jobs.
+    """
     from imagemill.errors import CallerError
 
     catalog = _catalog(name)
@@ -80,7 +86,9 @@ def publish(name: str, version: str, *, force: bool, reason: str, as_json: bool)
 @_reason
 @json_option
 def rollback(name: str, version: str | None, *, reason: str, as_json: bool) -> None:
-    """Make an older VERSION the published one; by default the newest before it that was published once.
+    """Make an older VERSION the published one.
+
+    By default the newest before it that was published once.
 
     Its objects are held against its manifest first.
     """
@@ -120,7 +128,10 @@ def _why(entry: HistoryEntry) -> str:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 def prune(name: str, *, dry_run: bool, as_json: bool, **policy: float | None) -> None:
-    """Mark old versions, and remove those marked long enough ago; the published one always stays."""
+    """Remove old versions, in two steps.
+
+    Marks old versions, and removes those marked long enough ago; the published one always stays.
+    """
     from imagemill.catalog import Catalog
     from imagemill.pruning import RetentionPolicy
     from imagemill.spec_file import find_spec
