@@ -37,7 +37,8 @@ def refresh(
 ) -> None:
     """Run the dataset's whole DAG in one process.
 
-    Real Airflow, on a home of its own. Prepares, uploads, converts, validates and publishes; what has not changed is not done again.
+    Real Airflow, on a home of its own. Prepares, uploads, converts, validates and publishes; what has not changed is
+    not done again.
     """
     from importlib.util import find_spec as find_module
 
