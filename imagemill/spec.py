@@ -247,13 +247,28 @@ class Alerts(SpecPart):
     """Airflow connection that sends the mail."""
 
 
+class About(SpecPart):
+    """What others should know; it goes into each version's dataset card and `croissant.json`."""
+
+    license: str = ""
+    """License of the images, as its URL or SPDX name."""
+    citation: str = ""
+    """How to cite the dataset."""
+    homepage: str = ""
+    """URL where the dataset is described."""
+    creator: str = ""
+    """Who made it."""
+
+
 class DatasetSpec(SpecPart):
     """One dataset: where its images come from, what they become, and when that is good enough."""
 
     name: Name
     """Lower-case letters, digits and underscores. Also the file's name, and the DAG's: `refresh_<name>`."""
     description: str = ""
-    """Markdown, shown in Airflow and in the report."""
+    """Markdown, shown in Airflow and in each version's dataset card."""
+    about: About = About()
+    """License, citation and the like."""
     source: Source
     """Where the labelled images come from."""
     splits: Splits = Splits(fractions={"train": 1.0})

@@ -251,6 +251,7 @@ def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | No
         progress=progress or Silent(),
     )
     write_report(report, gallery)
+    write_descriptions(spec, uri, version)
     raise_if_failed(report)
     return Validated(
         version=version,
@@ -259,6 +260,20 @@ def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | No
         report_uri=f"{uri}/{REPORT_PAGE}",
         **_counts(_manifest(uri)),
     )
+
+
+def write_descriptions(spec: DatasetSpec, version_uri: str, version: str) -> None:
+    """Writes what tells others of a version: `croissant.json` and the dataset card."""
+    from imagemill.croissant import CROISSANT, croissant
+    from imagemill.dataset_card import CARD, dataset_card
+    from imagemill.manifest import MANIFEST
+    from imagemill.quality.comparison import read_facts
+    from imagemill.storage import open_store
+
+    store, manifest = open_store(version_uri), _manifest(version_uri)
+    described = croissant(spec, version=version, manifest=manifest, manifest_bytes=store.read(MANIFEST))
+    store.write(CROISSANT, described)
+    store.write(CARD, dataset_card(spec, version=version, manifest=manifest, facts=read_facts(store)))
 
 
 def publish(spec: DatasetSpec, version: str, *, by: str | None = None, reason: str = "refresh") -> Published:
