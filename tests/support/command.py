@@ -30,10 +30,15 @@ class Ended:
 
 
 class Command:
-    """Runs `imagemill` in a folder that is a project of its own."""
+    """Runs `imagemill` in a folder that is a project of its own.
+
+    Attributes:
+        variables: What its environment holds beyond ours, of whose IMAGEMILL_ variables it sees none.
+    """
 
     def __init__(self, project: Path) -> None:
         self.project = project
+        self.variables: dict[str, str] = {}
         self.specs = project / "dags" / "datasets"
         self.specs.mkdir(parents=True)
         self.home = project / ".imagemill"
@@ -49,7 +54,7 @@ class Command:
         return subprocess.Popen(
             [sys.executable, "-m", "imagemill", *map(str, arguments)],
             cwd=self.project,
-            env=environment | {"IMAGEMILL_SPECS": str(self.specs)},
+            env=environment | {"IMAGEMILL_SPECS": str(self.specs)} | self.variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
