@@ -1,0 +1,204 @@
+"""Who asks Google: real google-auth, a key made for the test, and a token server on this machine."""
+
+import datetime
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import google.auth.credentials
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from imagemill.errors import CallerError, TemporaryFault
+from imagemill.storage import open_store
+from imagemill.storage.credentials import Anonymous, GoogleIdentity, google_identity, provide
+from imagemill.storage.settings import ObjectStoreSettings
+from tests.support.gcs.faults import Rule
+
+ACCOUNT = "mill@demo.iam.gserviceaccount.com"
+
+
+class TokenServer:
+    """Signs service accounts in, and keeps what the storage behind it was asked with."""
+
+    def __init__(self):
+        self.status, self.tokens, self.seen = 200, 0, []
+        ours = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def answer(self, status, content):
+                body = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                ours.tokens += 1
+                token = {"access_token": f"token-{ours.tokens}", "expires_in": 3600, "token_type": "Bearer"}
+                refusal = {"error": "invalid_grant", "error_description": "account not found"}
+                self.answer(ours.status, token if ours.status == 200 else refusal)
+
+            def do_GET(self):
+                ours.seen.append(dict(self.headers))
+                fresh = self.headers.get("Authorization") != "Bearer token-1"
+                self.answer(*((200, {"items": []}) if fresh else (401, {"error": {"message": "expired"}})))
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def token_server():
+    server = TokenServer()
+    thread = threading.Thread(target=server.server.serve_forever)
+    thread.start()
+    yield server
+    server.server.shutdown()
+    thread.join()
+    server.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def private_key():
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+@pytest.fixture
+def key_file(tmp_path, private_key, token_server):
+    path = tmp_path / "key.json"
+    content = {
+        "type": "service_account",
+        "client_email": ACCOUNT,
+        "private_key": private_key,
+        "private_key_id": "1",
+        "token_uri": f"{token_server.url}/token",
+    }
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+@contextmanager
+def no_other_credentials(monkeypatch, tmp_path):
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    yield
+
+
+def test_a_key_file_signs_in(key_file):
+    identity = google_identity(ObjectStoreSettings(gcs_key_file=key_file))
+    assert identity.account == ACCOUNT
+    assert identity.token().text == "token-1"
+    assert identity.token().text == "token-1"
+    identity.renew()
+    assert identity.token().text == "token-2"
+
+
+def test_application_default_credentials_are_found(key_file, monkeypatch):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", key_file)
+    assert google_identity(ObjectStoreSettings()).account == ACCOUNT
+
+
+def test_an_expired_token_is_renewed_by_the_store(key_file, token_server):
+    settings = ObjectStoreSettings(gcs_key_file=key_file, gcs_endpoint=token_server.url, gcs_user_project="payer")
+    assert list(open_store("gs://renewed", settings=settings).list()) == []
+    assert [request["Authorization"] for request in token_server.seen] == ["Bearer token-1", "Bearer token-2"]
+    assert token_server.seen[0]["x-goog-user-project"] == "payer"
+
+
+def test_an_account_that_google_refuses_is_the_callers_mistake(key_file, token_server):
+    token_server.status = 400
+    identity = google_identity(ObjectStoreSettings(gcs_key_file=key_file))
+    with pytest.raises(CallerError, match=f"refuses the credentials of {ACCOUNT}.*account not found"):
+        identity.token()
+
+
+def test_a_sign_in_that_is_out_of_reach_is_a_temporary_fault(key_file, token_server):
+    token_server.server.socket.close()
+    settings = ObjectStoreSettings(gcs_key_file=key_file, storage_deadline_seconds=0.1, storage_pause_seconds=0.06)
+    with pytest.raises(TemporaryFault, match="cannot reach Google to sign in"):
+        list(open_store("gs://out-of-reach", settings=settings).list())
+
+
+def test_without_credentials_the_way_out_is_named(monkeypatch, tmp_path):
+    with no_other_credentials(monkeypatch, tmp_path), pytest.raises(CallerError, match="IMAGEMILL_GCS_ANONYMOUS=1"):
+        open_store("gs://nobody", settings=ObjectStoreSettings())
+
+
+@pytest.mark.parametrize("content", ["{", '{"type": "service_account"}', None])
+def test_an_unusable_key_is_the_callers_mistake(tmp_path, content):
+    path = tmp_path / "key.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(CallerError, match=r"key\.json"):
+        google_identity(ObjectStoreSettings(gcs_key_file=str(path)))
+
+
+def test_public_buckets_and_emulators_are_asked_anonymously():
+    for settings in (ObjectStoreSettings(gcs_anonymous=True), ObjectStoreSettings(gcs_emulator=True)):
+        assert isinstance(google_identity(settings), Anonymous)
+
+
+def test_impersonation_ends_with_the_last_account_of_the_chain(key_file):
+    chain = ("first@x", "second@x", "target@x")
+    identity = google_identity(ObjectStoreSettings(gcs_key_file=key_file, gcs_impersonate=chain))
+    assert identity.account == "target@x"
+    assert identity._credentials._delegates == ["first@x", "second@x"]
+
+
+class Fixed(google.auth.credentials.Credentials):
+    """Credentials that somebody else brings."""
+
+    def __init__(self, text, expires_in=datetime.timedelta(hours=1)):
+        super().__init__()
+        self.text, self.expires_in, self.refreshed = text, expires_in, 0
+
+    def refresh(self, _request):
+        self.refreshed += 1
+        self.token = self.text
+        self.expiry = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + self.expires_in
+
+
+def test_provided_credentials_win_in_their_context(key_file):
+    settings = ObjectStoreSettings(gcs_key_file=key_file)
+    with provide(lambda: Fixed("theirs")):
+        assert google_identity(settings).token().text == "theirs"
+    assert google_identity(settings).token().text == "token-1"
+
+
+def test_stores_opened_for_others_are_not_shared(token_server):
+    settings = ObjectStoreSettings(gcs_endpoint=token_server.url)
+    for name in ("one", "two"):
+        with provide(lambda name=name: Fixed(name)):
+            list(open_store("gs://shared", settings=settings).list())
+    assert [request["Authorization"] for request in token_server.seen] == ["Bearer one", "Bearer two"]
+
+
+def test_a_token_about_to_expire_is_renewed_before_it_is_used():
+    credentials = Fixed("x", expires_in=datetime.timedelta(minutes=2))
+    identity = GoogleIdentity(credentials)
+    identity.token()
+    identity.token()
+    assert credentials.refreshed == 2
+
+
+def test_bytes_travel_with_the_same_credentials(service, key_file, token_server):
+    store = service.store("x", gcs_emulator=False, gcs_key_file=key_file)
+    store.write("a", b"content")
+    assert token_server.tokens == 1
+    service.gcs.strike(Rule(kind="status", status=401, operation="read"))
+    assert store.read("a") == b"content"
+    assert token_server.tokens == 2
+    service.gcs.strike(Rule(kind="status", status=403, times=-1))
+    with pytest.raises(CallerError, match=f"as {ACCOUNT}: it lacks the permission"):
+        store.read("a")
