@@ -17,7 +17,7 @@ from imagemill.records.sharding import key_hash
 from imagemill.records.tfrecord import read_records
 
 SIDE = 72
-"""Pixels of a thumbnail's longer side, at most; smaller images are shown as they are."""
+"""Pixels of a thumbnail's longer side, at most; smaller images are kept as they are."""
 
 PER_LABEL = 8
 LABELS_SHOWN = 60
@@ -35,6 +35,19 @@ class Thumbnail:
     width: int
     height: int
     source: str
+
+    @property
+    def shown_width(self) -> int:
+        return self.width * self._zoom
+
+    @property
+    def shown_height(self) -> int:
+        return self.height * self._zoom
+
+    @property
+    def _zoom(self) -> int:
+        """How many pixels of the page a pixel takes: small images are shown larger, not smeared."""
+        return max(1, SIDE // max(self.width, self.height))
 
 
 class _Candidate(NamedTuple):

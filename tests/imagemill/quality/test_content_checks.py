@@ -1,6 +1,8 @@
 """The checks of what the images are, each on a version that has the defect it is for."""
 
 import io
+import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -187,3 +189,9 @@ def test_the_spec_decides_what_a_failure_means(version):
 def test_unknown_checks_and_levels_are_refused(checks):
     with pytest.raises(ValidationError):
         Validation(checks=checks)
+
+
+def test_the_documentation_has_every_check_with_its_severity():
+    page = (Path(__file__).parents[3] / "docs" / "validation.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| (error|warning)", page, flags=re.MULTILINE))
+    assert told == {check.name: check.severity.value for check in CHECKS}
