@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from imagemill.diff_versions import diff_versions
 from imagemill.errors import UnusableData
 from imagemill.manifest import MANIFEST
-from imagemill.records.sharding import key_hash
+from imagemill.records.sharding import HASH_SPACE, key_hash
 from imagemill.version_diff import Change, VersionDiff
 from tests.support.index_versions import IndexedImage, write_indexes
 
@@ -113,6 +113,19 @@ def test_windows_are_smaller_than_the_shards(tmp_path, monkeypatch):
         for name, images, count in (("before", before, 3), ("after", after, 4))
     ]
     compare(diff_versions(*uris), *({i.key: i[1:] for i in images} for images in (before, after)))
+
+
+def test_hashes_on_the_borders_of_windows_are_seen_once(tmp_path):
+    borders = [0, *(border + by for border in (-(-HASH_SPACE // 3), -(-HASH_SPACE * 2 // 3)) for by in (-1, 0))]
+    images = content(len(borders) + 1)
+    hashes = {image.key: hashed for image, hashed in zip(images, [*borders, HASH_SPACE - 1], strict=True)}
+    uris = [
+        write_indexes(tmp_path / name, images, labels=LABELS, shards={"train": count}, hashed=hashes.__getitem__)
+        for name, count in (("before", 3), ("after", 1))
+    ]
+    diff = diff_versions(*map(str, uris))
+    assert diff.empty
+    assert diff.unchanged == len(images)
 
 
 def test_a_key_that_a_damaged_version_has_twice_is_no_crash(tmp_path):

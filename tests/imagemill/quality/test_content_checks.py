@@ -138,6 +138,15 @@ def test_an_image_of_one_colour_is_told(tmp_path, image, found):
         assert (place.key, place.offset is not None) == ("flat.png", True)
 
 
+@pytest.mark.parametrize(("spread", "found"), [(8, True), (9, False)])
+def test_noise_of_a_few_values_is_one_colour_too(tmp_path, spread, found):
+    image, buffer = Image.new("RGB", (9, 9), (100, 100, 100)), io.BytesIO()
+    image.putpixel((3, 3), (100, 100 + spread, 100))
+    image.save(buffer, "PNG")
+    report = judge(build(tmp_path, toys() | {Row("noise.png", "cat", "train"): buffer.getvalue()}))
+    assert failed(report) == ({"one_colour"} if found else set())
+
+
 def test_many_images_of_one_colour_stop_the_version(tmp_path):
     images = toys() | {Row(f"flat{n}.png", "cat", "train"): flat((n * 9, 0, 0)) for n in range(8)}
     assert blocked(judge(build(tmp_path, images))) == {"one_colour"}

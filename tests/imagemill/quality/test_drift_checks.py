@@ -1,5 +1,6 @@
 """The checks against the published version, each on a pair of versions that has the defect it is for."""
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial import distance
 
 from imagemill.manifest import MANIFEST
+from imagemill.plan import PLAN
 from imagemill.quality.checks.drift import jensen_shannon
 from imagemill.quality.report import REPORT, Verdict, parse_report
 from imagemill.quality.validate import write_report
@@ -212,6 +214,15 @@ def test_without_a_base_nothing_is_compared(published):
         assert reason in report.check("row_drift").observed
         assert report.base is None
         assert report.passed
+
+
+def test_a_rehearsal_on_some_rows_is_compared_with_nothing(published, tmp_path):
+    version = build(tmp_path, half_gone(toys()), version=LATER, labels=["cat", "dog", "owl"])
+    plan = json.loads((version.folder / PLAN).read_bytes()) | {"sample_below": 1 << 60}
+    (version.folder / PLAN).write_text(json.dumps(plan))
+    report = judge(version, published_uri=str(published.folder))
+    assert failed(report) == set()
+    assert "limited sample" in report.check("row_drift").observed
 
 
 shares = st.lists(st.integers(0, 50), min_size=4, max_size=4).filter(any)
