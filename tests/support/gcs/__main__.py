@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shlex
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from tests.support.gcs.server import Emulator, client_environment
 from tests.support.gcs.upstream import Upstream
 from tests.support.servers import LOOPBACK, Server, free_ports, wait_until
 
+_MEMORY = Path("/dev/shm")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.support.gcs", description=__doc__)
@@ -32,7 +35,8 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="folder of the filesystem backend")
     parser.add_argument("--bucket", action="append", default=[], help="bucket to make; by default `demo`")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="imagemill-gcs-") as scratch:
+    # fake-gcs-server flushes two files for each upload, which costs nothing in memory.
+    with tempfile.TemporaryDirectory(prefix="imagemill-gcs-", dir=_MEMORY if _MEMORY.is_dir() else None) as scratch:
         root = options.root or Path(scratch) / "buckets"
         root.mkdir(parents=True, exist_ok=True)
         port, behind = options.port or free_ports(1)[0], free_ports(1)[0]
@@ -50,7 +54,9 @@ def _fake_gcs(port: int, *, front: int, backend: str, root: Path, log: Path) -> 
         "-external-url", f"http://{LOOPBACK}:{front}", "-public-host", f"{LOOPBACK}:{port}",
     ]  # fmt: skip
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        # Its temporary files are best on one file system with the buckets.
+        environment = os.environ | {"TMPDIR": str(log.parent)}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
     try:
         wait_until(lambda: _answers(port), Server("fake-gcs-server", process, log))
         yield

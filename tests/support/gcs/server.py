@@ -68,10 +68,10 @@ def client_environment(url: str) -> dict[str, str]:
 
 @contextmanager
 def emulator(folder: Path, *, backend: Backend = "filesystem", buckets: Sequence[str] = ()) -> Iterator[Emulator]:
-    """Runs an emulator whose data and log are in `folder`."""
+    """Runs an emulator that holds nothing yet; its log is in `folder`."""
     (port,) = free_ports(1)
     found = Emulator(f"http://{LOOPBACK}:{port}")
-    options = ["--port", str(port), "--backend", backend, "--root", str(folder / "buckets")]
+    options = ["--port", str(port), "--backend", backend]
     options += [part for bucket in buckets for part in ("--bucket", bucket)]
     command = [sys.executable, "-m", "tests.support.gcs", *options]
     log = folder / "emulator.log"
