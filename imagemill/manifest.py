@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from imagemill.errors import CallerError, UnusableData
+from imagemill.documents import parse_document
 
 SCHEMA_VERSION = 1
 """Version of the manifest's own layout; a reader refuses a newer one."""
@@ -91,26 +91,8 @@ class Manifest(_Frozen):
 
 
 def parse_manifest(data: bytes, *, where: str) -> Manifest:
-    """Reads a manifest.
-
-    Args:
-        data: The object's bytes.
-        where: Its URI, for the message.
-
-    Raises:
-        CallerError: It was written by a newer imagemill.
-        UnusableData: It is not a manifest.
-    """
-    try:
-        probe = _SchemaProbe.model_validate_json(data)
-        if probe.schema_version > SCHEMA_VERSION:
-            raise CallerError(
-                f"{where}: manifest schema {probe.schema_version} is newer than this imagemill reads "
-                f"({SCHEMA_VERSION}); upgrade imagemill to open it"
-            )
-        return Manifest.model_validate_json(data)
-    except ValidationError as error:
-        raise UnusableData(f"{where}: not a readable manifest ({error.error_count()} faults): {error}") from error
+    """Reads a manifest; `where` is its URI, for messages. `parse_document` tells what is refused."""
+    return parse_document(Manifest, data, where=where, what="manifest", newest=SCHEMA_VERSION)
 
 
 def manifest_schema() -> dict[str, Any]:
@@ -119,7 +101,3 @@ def manifest_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Manifest.model_json_schema(mode="serialization"),
     }
-
-
-class _SchemaProbe(BaseModel):
-    schema_version: int

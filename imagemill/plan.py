@@ -7,9 +7,9 @@ import json
 from functools import cached_property
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from imagemill.errors import CallerError, UnusableData
+from imagemill.documents import parse_document
 from imagemill.manifest import FORMAT_VERSION
 from imagemill.spec import DatasetSpec
 
@@ -117,23 +117,7 @@ def fingerprint_of(
 
 
 def parse_plan(data: bytes, *, where: str) -> ConversionPlan:
-    """Reads a plan.
-
-    Args:
-        data: The object's bytes.
-        where: Its URI, for the message.
-
-    Raises:
-        CallerError: It was written by a newer imagemill.
-        UnusableData: It is not a plan.
-    """
-    try:
-        if _FormatProbe.model_validate_json(data).format_version > FORMAT_VERSION:
-            raise CallerError(f"{where}: written by a newer imagemill; upgrade imagemill where the job runs")
-        return ConversionPlan.model_validate_json(data)
-    except ValidationError as error:
-        raise UnusableData(f"{where}: not a readable plan ({error.error_count()} faults): {error}") from error
-
-
-class _FormatProbe(BaseModel):
-    format_version: int
+    """Reads a plan; `where` is its URI, for messages. `parse_document` tells what is refused."""
+    return parse_document(
+        ConversionPlan, data, where=where, what="plan", newest=FORMAT_VERSION, version_field="format_version"
+    )

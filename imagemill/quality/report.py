@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from imagemill.errors import CallerError, UnusableData
+from imagemill.documents import parse_document
+from imagemill.errors import UnusableData
 from imagemill.facts import ImageStatistics
 from imagemill.version_diff import VersionDiff
 
@@ -166,33 +167,9 @@ class Report(_Frozen):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
-class _SchemaProbe(BaseModel):
-    schema_version: int
-
-
 def parse_report(data: bytes, *, where: str) -> Report:
-    """Reads a report.
-
-    Args:
-        data: The object's bytes.
-        where: Its URI, for the message.
-
-    Raises:
-        CallerError: It was written by a newer imagemill.
-        UnusableData: It is not a report.
-    """
-    try:
-        probe = _SchemaProbe.model_validate_json(data)
-        if probe.schema_version > REPORT_SCHEMA_VERSION:
-            raise CallerError(
-                f"{where}: report schema {probe.schema_version} is newer than this imagemill reads "
-                f"({REPORT_SCHEMA_VERSION}); upgrade imagemill, or validate the version again"
-            )
-        return Report.model_validate_json(data)
-    except ValidationError as error:
-        raise UnusableData(
-            f"{where}: not a readable validation report ({error.error_count()} faults); validate the version again"
-        ) from error
+    """Reads a report; `where` is its URI, for messages. `parse_document` tells what is refused."""
+    return parse_document(Report, data, where=where, what="validation report", newest=REPORT_SCHEMA_VERSION)
 
 
 def raise_if_failed(report: Report) -> None:
