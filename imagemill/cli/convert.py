@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
 from imagemill.cli.launch import run
 from imagemill.cli.output import json_option, show
 from imagemill.errors import CallerError
-from imagemill.plan import PLAN
-from imagemill.spec import DatasetSpec
-from imagemill.spec_file import find_spec
-from imagemill.steps import Inputs
 from imagemill.storage.uri import normalise, split
+
+if TYPE_CHECKING:
+    from imagemill.spec import DatasetSpec
+    from imagemill.steps import Inputs
 
 
 @click.command()
@@ -62,6 +61,8 @@ def convert(
     The candidate is not published: look at it with `verify`, then `publish` it.
     """
     from imagemill import steps
+    from imagemill.plan import PLAN
+    from imagemill.spec_file import find_spec
 
     if only_rejects:
         if name or index or fractions or output is None:
@@ -96,6 +97,8 @@ def convert(
 def _without_spec(
     *, index: str | None, images: str | None, output: str | None, dataset: str, fractions: tuple[str, ...]
 ) -> tuple[DatasetSpec, Inputs]:
+    from imagemill.steps import Inputs
+
     if index is None or output is None:
         raise CallerError("say what to convert: a dataset's NAME, or --index URI with --output URI")
     source = Inputs(index=normalise(index), images=normalise(images) if images else split(index)[0])
@@ -105,6 +108,7 @@ def _without_spec(
 
 def _again(version_uri: str, *, images: str | None, output: str) -> tuple[DatasetSpec, Inputs]:
     from imagemill.replay import replay_rejects
+    from imagemill.steps import Inputs
 
     replay = replay_rejects(normalise(version_uri), output=output)
     source = Inputs(
@@ -116,6 +120,10 @@ def _again(version_uri: str, *, images: str | None, output: str) -> tuple[Datase
 
 
 def _spec(dataset: str, source: Inputs, *, output: str, **parts: dict[str, Any]) -> DatasetSpec:
+    from pydantic import ValidationError
+
+    from imagemill.spec import DatasetSpec
+
     described = {
         "name": dataset,
         "source": {"type": "index", "index": source.index, "images": source.images},

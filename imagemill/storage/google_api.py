@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,9 @@ from imagemill.storage.retry import RequestFault
 
 Resource = dict[str, Any]
 """An object's metadata, in the API's words."""
+
+PAGE_OBJECTS = 1000
+"""Objects the service lists in one answer, at most."""
 
 OBJECT_FIELDS = "name,size,crc32c,generation"
 
@@ -52,24 +56,27 @@ class GoogleApi:
         """
         return self._json("look at", name, "GET", self._path(name), params={"fields": OBJECT_FIELDS})
 
-    def pages(self, prefix: str, *, at_most: int) -> Iterator[list[Resource]]:
-        """Yields the metadata of the objects whose name starts with `prefix`, in the order of UTF-8 bytes.
+    def pages(self, prefix: str) -> Iterator[list[Resource]]:
+        """Yields the metadata of the objects whose name starts with `prefix`, in the order of UTF-8 bytes."""
+        # The next page is on its way while the caller works on this one.
+        with ThreadPoolExecutor(1, thread_name_prefix="list") as pool:
+            coming: Future[Resource] | None = pool.submit(self._page, prefix)
+            while coming:
+                page = coming.result()
+                token = page.get("nextPageToken")
+                coming = pool.submit(self._page, prefix, token=token) if token else None
+                yield page.get("items", [])
 
-        Args:
-            prefix: Beginning of their names.
-            at_most: Objects of one page; the service gives 1,000 at most.
-        """
-        params = {
-            "prefix": prefix,
-            "maxResults": str(at_most),
-            "fields": f"items({OBJECT_FIELDS}),nextPageToken",
-        }
-        while True:
-            page = self._json("list", prefix, "GET", self._objects, params=params)
-            yield page.get("items", [])
-            if not page.get("nextPageToken"):
-                return
-            params["pageToken"] = page["nextPageToken"]
+    def holds_any(self, prefix: str) -> bool:
+        """Tells whether there is an object whose name starts with `prefix`."""
+        return bool(self._page(prefix, at_most=1).get("items"))
+
+    def _page(self, prefix: str, *, token: str = "", at_most: int = PAGE_OBJECTS) -> Resource:
+        mask = f"items({OBJECT_FIELDS}),nextPageToken"
+        params = {"prefix": prefix, "maxResults": str(at_most), "fields": mask} | (
+            {"pageToken": token} if token else {}
+        )
+        return self._json("list", prefix, "GET", self._objects, params=params)
 
     def rewrite(self, source_bucket: str, source: str, name: str) -> Resource:
         """Copies an object into this bucket on the server, in as many steps as the server wants.

@@ -11,7 +11,7 @@ from imagemill.storage.copying import stream_in
 from imagemill.storage.google_api import GoogleApi, Resource
 from imagemill.storage.google_upload import CHUNK_BYTES, GoogleUpload, crc32c_number
 from imagemill.storage.object_client import OPEN_CLIENTS, ObjectClient
-from imagemill.storage.object_store import PAGE_OBJECTS, ObjectStore, content_type
+from imagemill.storage.object_store import ObjectStore, content_type
 from imagemill.storage.store import MissingObject, ObjectInfo, ObjectWriter
 from imagemill.storage.uri import key_fault, parse
 
@@ -66,8 +66,11 @@ class GoogleStore(ObjectStore):
         except MissingObject:
             return None
 
-    def _list(self, prefix: str, *, at_most: int = PAGE_OBJECTS) -> Iterator[ObjectInfo]:
-        for page in self._api.pages(prefix, at_most=at_most):
+    def _holds_any(self) -> bool:
+        return self._api.holds_any(self._base)
+
+    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
+        for page in self._api.pages(prefix):
             yield from map(_resource_info, page)
 
     def _generation(self, stored: PutResult | ObjectMeta) -> str:

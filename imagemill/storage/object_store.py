@@ -39,9 +39,6 @@ T = TypeVar("T")
 PIECE_BYTES = 8 << 20
 """Objects up to this size travel in one request; larger ones in pieces of it."""
 
-PAGE_OBJECTS = 1000
-"""Objects that services list in one answer, at most."""
-
 _MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
 _LONGEST_RANGE = 1 << 40
 
@@ -88,7 +85,7 @@ class ObjectStore:
             CallerError: It is not so.
         """
         self.require_target()
-        if next(self._list(self._base, at_most=1), None) is None:
+        if not self._holds_any():
             raise MissingObject(f"{self.uri} holds no object; check its spelling")
 
     def require_target(self) -> None:
@@ -246,11 +243,14 @@ class ObjectStore:
             return None
         return self._info(found)
 
-    def _list(self, prefix: str, *, at_most: int = PAGE_OBJECTS) -> Iterator[ObjectInfo]:
-        """Yields objects with their full names, `at_most` so many for each request."""
+    def _holds_any(self) -> bool:
+        return next(self._list(self._base), None) is not None
+
+    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yields objects with their full names."""
         folder = prefix[: prefix.rfind("/") + 1]  # obstore lists folders only
         last: str | None = None
-        pages = obstore.list(self._client.backend, folder, chunk_size=at_most)
+        pages = obstore.list(self._client.backend, folder)
 
         def attempt() -> Sequence[ObjectMeta]:
             nonlocal pages
@@ -258,7 +258,7 @@ class ObjectStore:
                 return next(pages, ())
             except obstore.exceptions.BaseError:
                 # A broken stream ends: going on with it would take half a listing for a whole one.
-                pages = obstore.list(self._client.backend, folder, offset=last, chunk_size=at_most)
+                pages = obstore.list(self._client.backend, folder, offset=last)
                 raise
 
         while page := self._run("list", prefix, attempt):
