@@ -40,7 +40,7 @@ TASKS = {
         "Somebody may have published at the same time: run it again.",
     ),
     "prune_versions": (
-        "Removes all but the newest versions, never the published one.",
+        "Marks old versions and removes those marked for long enough; never the published one.",
         "The publication is done; this can be run again at any time.",
     ),
 }

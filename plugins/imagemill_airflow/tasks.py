@@ -76,12 +76,14 @@ def validate_records(spec_path: str, plan: Json) -> Json:
 
 
 @task(doc_md=task_doc("publish"), multiple_outputs=False)
-def publish(spec_path: str, plan: Json, outlet_events: MutableMapping[Asset, Any] | None = None) -> Json:
+def publish(
+    spec_path: str, plan: Json, dag_run: Any = None, outlet_events: MutableMapping[Asset, Any] | None = None
+) -> Json:
     from imagemill import steps
 
     skip_rehearsal(plan)
     spec = _spec(spec_path)
-    published = steps.publish(spec, plan["version"])
+    published = steps.publish(spec, plan["version"], by=f"{dag_run.dag_id} {dag_run.run_id}")
     if outlet_events is not None:
         facts = published.model_dump(mode="json", include={"version", "path", "rows", "fingerprint"})
         outlet_events[published_asset(spec)].extra.update(facts)

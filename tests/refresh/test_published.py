@@ -102,6 +102,22 @@ def test_tfds_and_tensorflow_read_every_image_as_it_was(imagemill, dots, found, 
     assert read == manifest.records
 
 
+@pytest.mark.parametrize("name", ["dots", "found"])
+def test_croissant_describes_it_without_a_fault(imagemill, dots, found, name):
+    import mlcroissant
+
+    version = published(imagemill, name)
+    dataset = mlcroissant.Dataset(version / "croissant.json")
+    assert dataset.metadata.ctx.issues.errors == set()
+    assert (version / "README.md").is_file()
+
+
+def test_the_history_names_the_run_that_published(imagemill, dots):
+    (entry,) = imagemill("history", "dots", "--json").json["history"]
+    assert entry["version"] == published(imagemill, "dots").name
+    assert entry["by"].startswith("refresh_dots ")
+
+
 def test_the_reader_of_the_readme_opens_it(imagemill, dots):
     reader = library.RecordReader(str(published(imagemill, "dots")))
     staged = imagemill.home / "staging" / "dots" / "images"
