@@ -8,7 +8,7 @@ BEAM_VERSION = $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.
 RUNNER_PARTS = beam-$(BEAM_VERSION) job-server flink worker
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runners demo test check bench up lock clean
+.PHONY: help setup runners demo test check bench up emulator lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench: setup ## Measure, side by side; tables in benchmarks/results
 
 up: setup ## Airflow on this machine, with every dataset's DAG; stop it with Ctrl-C
 	$(BIN)/python -m imagemill_airflow.environment -- $(BIN)/airflow standalone
+
+emulator: setup ## A storage emulator for gs://; prints what to export, stop it with Ctrl-C
+	@$(BIN)/python -m tests.support.gcs
 
 lock: setup ## Compile requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from imagemill.errors import CallerError
 
 if TYPE_CHECKING:
     from imagemill.quality.report import CheckResult, Report
+    from imagemill.storage.sync import SyncSummary
 
 
 @click.command()
@@ -44,9 +47,17 @@ def prepare(name: str, *, out: Path | None, as_json: bool) -> None:
 @click.option("--delete", is_flag=True, help="Remove from DST what SRC does not have.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these names alone, on both sides.")
+@click.option("--cache-control", metavar="VALUE", help="Cache-Control of the objects written; by default no-cache.")
 @json_option
 def sync(
-    source: str, destination: str, *, delete: bool, dry_run: bool, exclude: tuple[str, ...], as_json: bool
+    source: str,
+    destination: str,
+    *,
+    delete: bool,
+    dry_run: bool,
+    exclude: tuple[str, ...],
+    cache_control: str | None,
+    as_json: bool,
 ) -> None:
     """Make DST hold what SRC holds.
 
@@ -54,18 +65,34 @@ def sync(
     """
     from imagemill.storage import open_store
     from imagemill.storage import sync as syncing
+    from imagemill.storage.settings import ObjectStoreSettings
 
-    stores = open_store(source), open_store(destination)
-    if dry_run and not as_json:
-        for action in syncing.plan(*stores, delete=delete, exclude=exclude):
-            click.echo(str(action))
-    summary = syncing.sync(*stores, delete=delete, dry_run=dry_run, exclude=exclude, progress=progress(as_json=as_json))
+    settings = ObjectStoreSettings.from_environment()
+    if cache_control is not None:
+        settings = replace(settings, storage_cache_control=cache_control)
+    started = time.monotonic()
+    summary = syncing.sync(
+        open_store(source),
+        open_store(destination, settings=settings),
+        delete=delete,
+        dry_run=dry_run,
+        exclude=exclude,
+        progress=progress(as_json=as_json),
+        tell=click.echo if dry_run and not as_json else None,
+    )
+    seconds = time.monotonic() - started
+    rate = "" if dry_run or not summary.copied else _rate(summary, seconds)
     show(
-        summary.model_dump(mode="json"),
+        summary.model_dump(mode="json") | {"seconds": round(seconds, 3)},
         as_json=as_json,
         text=f"{'would copy' if dry_run else 'copied'} {summary.copied:,} ({size(summary.copied_bytes)}), "
-        f"deleted {summary.deleted:,}, unchanged {summary.unchanged:,}",
+        f"deleted {summary.deleted:,}, unchanged {summary.unchanged:,}{rate}",
     )
+
+
+def _rate(summary: SyncSummary, seconds: float) -> str:
+    objects, volume = summary.copied / seconds, size(round(summary.copied_bytes / seconds))
+    return f"; {seconds:.1f} s, {objects:,.0f} objects/s, {volume}/s"
 
 
 @click.command()

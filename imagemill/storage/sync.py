@@ -81,6 +81,7 @@ def sync(
     only: Sequence[str] = (),
     progress: Progress | None = None,
     threads: int | None = None,
+    tell: Callable[[Action], object] | None = None,
 ) -> SyncSummary:
     """Makes `destination` hold what `source` holds. Each object appears there whole or not at all.
 
@@ -93,6 +94,7 @@ def sync(
         only: Keys to look at instead of everything.
         progress: Told of each object.
         threads: Transfers at once; by default what the stores say pays.
+        tell: Called with each action, in the order of keys, when it is done, or would have been.
 
     Raises:
         CallerError: One place lies within the other, the source is missing, is empty while `delete` is set, or has a
@@ -101,7 +103,15 @@ def sync(
     """
     selection = Selection(exclude=tuple(exclude), only=tuple(only))
     _refuse_hazards(source, destination, selection, delete=delete)
-    run = _Run(source, destination, delete=delete, dry_run=dry_run, progress=progress or Silent(), threads=threads)
+    run = _Run(
+        source,
+        destination,
+        delete=delete,
+        dry_run=dry_run,
+        progress=progress or Silent(),
+        threads=threads,
+        tell=tell or (lambda action: None),
+    )
     return run.mirror(selection)
 
 
@@ -109,6 +119,7 @@ class _Settled(NamedTuple):
     """What became of one batch."""
 
     summary: SyncSummary
+    actions: list[Action]
     extra: list[str]
     obstructed: list[ObstructedKey]
 
@@ -123,7 +134,9 @@ class _Run:
         dry_run: bool,
         progress: Progress,
         threads: int | None,
+        tell: Callable[[Action], object],
     ) -> None:
+        self._tell = tell
         self._source = source
         self._destination = destination
         self._delete = delete
@@ -152,6 +165,8 @@ class _Run:
                     summary += settled.summary
                     obstructed = obstructed or settled.obstructed
                     extra.add(settled.extra)
+                    for action in settled.actions:
+                        self._tell(action)
                     self._progress.advance(settled.summary.copied + settled.summary.unchanged)
                 for deleted in _spread(self._remove, _batches(extra, self._batch), threads=self._threads):
                     summary += SyncSummary(deleted=deleted)
@@ -161,21 +176,24 @@ class _Run:
         return summary, obstructed
 
     def _settle(self, batch: list[Pair]) -> _Settled:
-        copied = copied_bytes = unchanged = 0
-        extra, obstructed = list[str](), list[ObstructedKey]()
+        copied_bytes = unchanged = 0
+        actions, extra, obstructed = list[Action](), list[str](), list[ObstructedKey]()
         for pair in batch:
             match decide(self._source, self._destination, pair):
                 case None:
                     unchanged += 1
-                case Delete(key=key):
-                    extra += [key] if self._delete else []
-                case Copy(key=key, size=size, crc32c=crc32c):
+                case Delete(key=key) as action if self._delete:
+                    extra.append(key)
+                    actions.append(action)
+                case Copy(key=key, size=size, crc32c=crc32c) as action:
                     try:
                         copied_bytes += size if self._dry_run else self._transfer(key, crc32c)
-                        copied += 1
+                        actions.append(action)
                     except ObstructedKey as error:
                         obstructed.append(error)
-        return _Settled(SyncSummary(copied=copied, copied_bytes=copied_bytes, unchanged=unchanged), extra, obstructed)
+        copied = len(actions) - len(extra)
+        summary = SyncSummary(copied=copied, copied_bytes=copied_bytes, unchanged=unchanged)
+        return _Settled(summary, actions, extra, obstructed)
 
     def _transfer(self, key: str, crc32c: int | None) -> int:
         return transfer(self._source, self._destination, key, crc32c=crc32c)
