@@ -196,7 +196,7 @@ def test_bytes_travel_with_the_same_credentials(service, key_file, token_server)
     store = service.store("x", gcs_emulator=False, gcs_key_file=key_file)
     store.write("a", b"content")
     assert token_server.tokens == 1
-    service.gcs.strike(Rule(kind="status", status=401, operation="read"))
+    service.gcs.strike(Rule(kind="status", status=401, operation="read", token="token-1$", times=-1))
     assert store.read("a") == b"content"
     assert token_server.tokens == 2
     service.gcs.strike(Rule(kind="status", status=403, times=-1))

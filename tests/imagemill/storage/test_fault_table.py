@@ -252,9 +252,19 @@ class TestLargeObjects:
 
 class TestConditionalWrites:
     def test_a_pointer_whose_answer_was_lost_has_moved(self, place):
-        place.service.gcs.strike(Rule(kind="lost answer", name=CURRENT))
+        place.service.gcs.strike(Rule(kind="lost answer", operation="upload", name=CURRENT))
         assert place.catalog().publish(NEW).moved
         assert place.current() == NEW
+
+    @pytest.mark.parametrize("fault", ["lost answer", "wrong content", "short body", "503", "reset"])
+    def test_a_write_that_succeeded_in_the_end_knows_its_generation(self, place, fault):
+        store = place.store(place.own)
+        before = store.write("x", b"before").generation
+        rule = TEMPORARY[fault]
+        place.service.gcs.strike(Rule(**rule.to_json() | {"operation": "upload", "times": 1}))
+        written = store.write("x", b"after", if_generation=before)
+        assert written == store.stat("x")
+        assert store.read("x") == b"after"
 
     def test_a_lost_answer_hides_no_other_writer(self, place):
         store = place.store(place.own)

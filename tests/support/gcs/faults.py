@@ -30,6 +30,7 @@ class Rule:
         kind: What happens.
         operation: To which operations; "" for all.
         name: Regular expression, searched in the object's name; a listing's is its prefix.
+        token: Regular expression, searched in the request's Authorization.
         status: The status of kind "status".
         reason: The reason in that answer's body, as Google words it; some faults differ by it alone.
         seconds: The delay of kinds "latency" and "slow body".
@@ -40,6 +41,7 @@ class Rule:
     kind: Kind
     operation: Operation | Literal[""] = ""
     name: str = ""
+    token: str = ""
     status: int = 503
     reason: str = ""
     seconds: float = 0.0
@@ -49,8 +51,9 @@ class Rule:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    def covers(self, operation: Operation, name: str) -> bool:
-        return self.operation in ("", operation) and re.search(self.name, name) is not None
+    def covers(self, operation: Operation, name: str, token: str) -> bool:
+        aimed = self.operation in ("", operation)
+        return aimed and re.search(self.name, name) is not None and re.search(self.token, token) is not None
 
 
 class FaultPlan:
@@ -69,11 +72,11 @@ class FaultPlan:
         self.requests.clear()
         self.struck = 0
 
-    def strike(self, operation: Operation, name: str) -> Rule | None:
+    def strike(self, operation: Operation, name: str, token: str) -> Rule | None:
         """Counts a request and returns the rule that strikes it: the first that has one left for it."""
         self.requests[operation] += 1
         for number, rule in enumerate(self._rules):
-            if not rule.covers(operation, name):
+            if not rule.covers(operation, name, token):
                 continue
             self._met[number] += 1
             turn = self._met[number] - rule.skip

@@ -52,7 +52,7 @@ class Front:
         asked = understand(request)
         resumable = asked.operation == "upload" and not asked.xml and self._resumable.owns(request)
         name = self._resumable.name(request) if resumable else asked.name
-        rule = self._faults.strike(asked.operation, name)
+        rule = self._faults.strike(asked.operation, name, request.headers.get("Authorization", ""))
         body = await request.read()
 
         async def work(content: bytes) -> Answer:
