@@ -105,6 +105,15 @@ def test_a_resync_reads_no_object_and_lists_each_side_once(service, folder):
     assert service.gcs.seen() == {"stat": 1, "list": 1}
 
 
+def test_between_buckets_no_byte_passes_through_here(service):
+    source, destination = service.store("x"), service.store("x", bucket=service.make_bucket())
+    fill(source, {f"{n}": b"%d" % n for n in range(5)})
+    service.gcs.strike()
+    sync(source, destination)
+    seen = service.gcs.seen()
+    assert (seen["copy"], seen.get("read", 0), seen.get("upload", 0)) == (5, 0, 0)
+
+
 def test_an_object_beside_objects_below_its_name(service, folder):
     there = service.store("there")
     fill(there, {"x": b"1", "x/y": b"2"})
