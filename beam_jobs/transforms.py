@@ -16,16 +16,16 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from imagemill.accounting import Tally, add_tallies
-from imagemill.blocks import Block, block_bytes_for, cut_blocks
-from imagemill.conversion import Layout, Step, WrittenShard, sort_reject_lines, write_rejects
-from imagemill.digest_batches import find_shared_images
-from imagemill.facts import ImageStatistics, SharingFacts, add_sharing, add_statistics
+from imagemill.conversion.accounting import Tally, add_tallies
+from imagemill.conversion.blocks import Block, block_bytes_for, cut_blocks
+from imagemill.conversion.digest_batches import find_shared_images
+from imagemill.conversion.engine import Layout, Step, WrittenShard, sort_reject_lines, write_rejects
+from imagemill.conversion.step_processes import Name, Steps, Work
 from imagemill.manifest import MANIFEST, FileEntry, ShardEntry
 from imagemill.plan import ConversionPlan
-from imagemill.step_processes import Name, Steps, Work
 from imagemill.storage import open_store
-from imagemill.version_files import version_files
+from imagemill.version.facts import ImageStatistics, SharingFacts, add_sharing, add_statistics
+from imagemill.version.files import version_files
 
 Outcome = ShardEntry | FileEntry | Tally | ImageStatistics | SharingFacts
 """What the manifest and the facts are made of."""

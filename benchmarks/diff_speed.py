@@ -20,7 +20,7 @@ RECORDS_PER_SHARD = 10_000
 # In a process of its own, so that its peak is its own; Linux keeps it in /proc.
 _MEASURE = """
 import json, sys, time
-from imagemill.diff_versions import diff_versions
+from imagemill.diff.compare import diff_versions
 
 def peak_mib():
     with open("/proc/self/status") as status:

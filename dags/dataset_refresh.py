@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from imagemill.home import specs_dir
 from imagemill.spec import DatasetSpec
-from imagemill.spec_file import BrokenSpec, load_all
+from imagemill.spec.file import BrokenSpec, load_all
 from imagemill_airflow.alerts import on_failure
 from imagemill_airflow.explanations import broken_spec_doc, dag_doc, task_doc
 from imagemill_airflow.operators import ApprovePublicationOperator, ConvertImagesOperator

@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict
 from imagemill.plan import ConversionPlan, ConversionSettings
 from imagemill.progress import Progress, Silent
 from imagemill.spec import DatasetSpec, IndexSource
-from imagemill.version_folder import new_version_id
+from imagemill.version.folder import new_version_id
 
 if TYPE_CHECKING:
     from imagemill.catalog import Catalog
+    from imagemill.catalog.pruning import Pruning
     from imagemill.manifest import Manifest
-    from imagemill.pruning import Pruning
     from imagemill.sources.prepare import PrepareSummary
     from imagemill.storage.sync import SyncSummary
 
@@ -166,9 +166,9 @@ def plan_conversion(
         source: What to read, instead of the spec's staging.
     """
     from imagemill.catalog import Catalog
-    from imagemill.planning import plan_conversion as plan_rows
-    from imagemill.planning import write_plan
-    from imagemill.run_record import record_run
+    from imagemill.conversion.planning import plan_conversion as plan_rows
+    from imagemill.conversion.planning import write_plan
+    from imagemill.version.run_record import record_run
 
     catalog = Catalog(spec.locations.output)
     current = catalog.current()
@@ -264,11 +264,11 @@ def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | No
 
 def write_descriptions(spec: DatasetSpec, version_uri: str, version: str) -> None:
     """Writes what tells others of a version: `croissant.json` and the dataset card."""
-    from imagemill.croissant import CROISSANT, croissant
-    from imagemill.dataset_card import CARD, dataset_card
     from imagemill.manifest import MANIFEST
     from imagemill.quality.comparison import read_facts
     from imagemill.storage import open_store
+    from imagemill.version.croissant import CROISSANT, croissant
+    from imagemill.version.dataset_card import CARD, dataset_card
 
     store, manifest = open_store(version_uri), _manifest(version_uri)
     described = croissant(spec, version=version, manifest=manifest, manifest_bytes=store.read(MANIFEST))
@@ -286,7 +286,7 @@ def publish(spec: DatasetSpec, version: str, *, by: str | None = None, reason: s
         reason: Why, for the history.
     """
     from imagemill.catalog import Catalog
-    from imagemill.run_record import whoami
+    from imagemill.version.run_record import whoami
 
     publication = Catalog(spec.locations.output).publish(version, by=by or whoami(), reason=reason)
     manifest = _manifest(publication.uri)
@@ -303,7 +303,7 @@ def publish(spec: DatasetSpec, version: str, *, by: str | None = None, reason: s
 def prune_versions(spec: DatasetSpec) -> Pruning:
     """Removes versions that retention no longer keeps."""
     from imagemill.catalog import Catalog
-    from imagemill.pruning import RetentionPolicy
+    from imagemill.catalog.pruning import RetentionPolicy
 
     return Catalog(spec.locations.output).prune(RetentionPolicy.from_spec(spec.retention))
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.competitors.stopwatch import report
+from imagemill.conversion.planning import plan_conversion, write_plan
 from imagemill.plan import ConversionSettings
-from imagemill.planning import plan_conversion, write_plan
 from imagemill.spec import Shards
 
 

@@ -62,7 +62,7 @@ def convert(
     """
     from imagemill import steps
     from imagemill.plan import PLAN
-    from imagemill.spec_file import find_spec
+    from imagemill.spec.file import find_spec
 
     if only_rejects:
         if name or index or fractions or output is None:
@@ -107,7 +107,7 @@ def _without_spec(
 
 
 def _again(version_uri: str, *, images: str | None, output: str) -> tuple[DatasetSpec, Inputs]:
-    from imagemill.replay import replay_rejects
+    from imagemill.conversion.replay import replay_rejects
     from imagemill.steps import Inputs
 
     replay = replay_rejects(normalise(version_uri), output=output)

@@ -27,7 +27,7 @@ def prepare(name: str, *, out: Path | None, as_json: bool) -> None:
     The same source gives the same bytes.
     """
     from imagemill import steps
-    from imagemill.spec_file import find_spec
+    from imagemill.spec.file import find_spec
 
     spec = find_spec(name)
     summary = steps.prepare_images(spec, tree=out, progress=progress(as_json=as_json))
@@ -107,7 +107,7 @@ def verify(version_uri: str, *, sample: int | None, against: str | None, full: b
     Nothing is written or published. Exits with 1 if a check fails.
     """
     from imagemill.quality.validate import validate_version
-    from imagemill.spec_validation import Validation
+    from imagemill.spec.validation import Validation
 
     settings = {"max_rejected": 1.0, **({"sample": sample} if sample else {})}
     report = validate_version(

@@ -10,7 +10,7 @@ import click
 from imagemill.cli.output import json_option, show
 
 if TYPE_CHECKING:
-    from imagemill.version_diff import VersionDiff
+    from imagemill.diff.model import VersionDiff
 
 
 @click.command()
@@ -24,7 +24,7 @@ def diff(before: str, after: str, *, as_json: bool) -> None:
 
     Only the shard indexes are read, no image.
     """
-    from imagemill.diff_versions import diff_versions
+    from imagemill.diff.compare import diff_versions
 
     found = diff_versions(before, after)
     show(found.model_dump(mode="json"), as_json=as_json, text="\n".join(_describe(found)))

@@ -43,7 +43,7 @@ def refresh(
     from importlib.util import find_spec as find_module
 
     from imagemill.home import home, specs_dir
-    from imagemill.spec_file import find_spec
+    from imagemill.spec.file import find_spec
 
     find_spec(name)  # a broken spec is explained here, before Airflow starts
     if find_module("airflow") is None:

@@ -19,8 +19,8 @@ def specs(*, schema: bool, as_json: bool) -> None:
     Every fault is shown with its line and its fix.
     """
     from imagemill.home import specs_dir
-    from imagemill.spec_file import BrokenSpec, LoadedSpec, load_all
-    from imagemill.spec_schema import json_schema
+    from imagemill.spec.file import BrokenSpec, LoadedSpec, load_all
+    from imagemill.spec.schema import json_schema
 
     if schema:
         click.echo(json.dumps(json_schema(), indent=1))

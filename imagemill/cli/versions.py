@@ -10,7 +10,7 @@ from imagemill.cli.output import json_option, show, size, table
 
 if TYPE_CHECKING:
     from imagemill.catalog import Catalog, Publication, VersionInfo
-    from imagemill.history import HistoryEntry
+    from imagemill.catalog.history import HistoryEntry
 
 
 @click.command()
@@ -75,7 +75,7 @@ _reason = click.option("--reason", default="", metavar="TEXT", help="Why, for th
 @json_option
 def publish(name: str, version: str, *, force: bool, reason: str, as_json: bool) -> None:
     """Make VERSION the published one. It must have passed validation."""
-    from imagemill.run_record import whoami
+    from imagemill.version.run_record import whoami
 
     _show_publication(_catalog(name).publish(version, by=whoami(), reason=reason, force=force), as_json=as_json)
 
@@ -92,7 +92,7 @@ def rollback(name: str, version: str | None, *, reason: str, as_json: bool) -> N
 
     Its objects are held against its manifest first.
     """
-    from imagemill.run_record import whoami
+    from imagemill.version.run_record import whoami
 
     _show_publication(_catalog(name).rollback(version, by=whoami(), reason=reason), as_json=as_json)
 
@@ -133,8 +133,8 @@ def prune(name: str, *, dry_run: bool, as_json: bool, **policy: float | None) ->
     Marks old versions, and removes those marked long enough ago; the published one always stays.
     """
     from imagemill.catalog import Catalog
-    from imagemill.pruning import RetentionPolicy
-    from imagemill.spec_file import find_spec
+    from imagemill.catalog.pruning import RetentionPolicy
+    from imagemill.spec.file import find_spec
 
     spec = find_spec(name)
     given = {option: value for option, value in policy.items() if value is not None}
@@ -149,7 +149,7 @@ def prune(name: str, *, dry_run: bool, as_json: bool, **policy: float | None) ->
 
 def _catalog(name: str) -> Catalog:
     from imagemill.catalog import Catalog
-    from imagemill.spec_file import find_spec
+    from imagemill.spec.file import find_spec
 
     return Catalog(find_spec(name).locations.output)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from imagemill.diff.model import VersionDiff
 from imagemill.errors import CallerError, UnusableData
-from imagemill.facts import FACTS, Facts
 from imagemill.manifest import MANIFEST, parse_manifest
 from imagemill.quality.evidence import Against
 from imagemill.storage import MissingObject, Store, open_store
-from imagemill.version_diff import VersionDiff
+from imagemill.version.facts import FACTS, Facts
 
 NOTHING_PUBLISHED = "there is no published version to compare with"
 
@@ -37,7 +37,7 @@ def read_base(published_uri: str | None, version_uri: str, *, limited: bool) -> 
 
 
 def _diff(published_uri: str, version_uri: str) -> tuple[VersionDiff | None, str]:
-    from imagemill.diff_versions import diff_versions  # NumPy, which only this needs
+    from imagemill.diff.compare import diff_versions  # NumPy, which only this needs
 
     try:
         return diff_versions(published_uri, version_uri), ""

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imagemill.facts import Facts
+from imagemill.diff.model import VersionDiff
 from imagemill.manifest import Manifest, ShardEntry
 from imagemill.plan import ConversionPlan
 from imagemill.quality.report import Place, RejectExample
-from imagemill.spec_validation import Validation
+from imagemill.spec.validation import Validation
 from imagemill.storage.store import ObjectInfo
-from imagemill.version_diff import VersionDiff
+from imagemill.version.facts import Facts
 
 PLACES_KEPT = 10
 """Faults of one check that are told in full; the others are counted."""

@@ -6,7 +6,7 @@ from imagemill.quality.evidence import EXAMPLES_KEPT, RejectFacts, printable
 from imagemill.quality.report import RejectExample
 from imagemill.storage.object_file import open_object
 from imagemill.storage.store import MissingObject, Store
-from imagemill.version_files import REJECTS, parse_reject
+from imagemill.version.files import REJECTS, parse_reject
 
 
 def read_rejects(store: Store) -> RejectFacts | None:

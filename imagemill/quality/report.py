@@ -6,10 +6,10 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imagemill.diff.model import VersionDiff
 from imagemill.documents import parse_document
 from imagemill.errors import UnusableData
-from imagemill.facts import ImageStatistics
-from imagemill.version_diff import VersionDiff
+from imagemill.version.facts import ImageStatistics
 
 REPORT = "validation.json"
 REPORT_PAGE = "validation.html"

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from imagemill.diff.model import DIFF
 from imagemill.errors import CallerError, ImagemillError, UnusableData
 from imagemill.labels import LABELS, parse_labels
 from imagemill.manifest import MANIFEST, Manifest, ShardEntry, parse_manifest
@@ -31,11 +32,10 @@ from imagemill.quality.report import REPORT, REPORT_PAGE, AccountRow, Base, Reje
 from imagemill.quality.sample_reader import SAMPLE_FILE, SampleFindings, read_sample
 from imagemill.quality.sampling import confidence, draw
 from imagemill.quality.shard_scan import scan_shard
-from imagemill.spec_validation import Validation
+from imagemill.spec.validation import Validation
 from imagemill.storage import open_store
 from imagemill.storage.store import MissingObject, ObjectInfo, Store
-from imagemill.version_diff import DIFF
-from imagemill.version_folder import manifest_entries
+from imagemill.version.folder import manifest_entries
 
 SIZES_KEPT = 300
 """Sizes of sampled images that the report tells, for its plot."""

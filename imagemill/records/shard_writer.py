@@ -24,8 +24,7 @@ from typing import NamedTuple, Self
 
 import google_crc32c
 
-from imagemill.accounting import CONTENT_MODULUS
-from imagemill.facts import Extent, ImageStatistics
+from imagemill.conversion.accounting import CONTENT_MODULUS
 from imagemill.images import UPRIGHT, ImageFacts, RefusedImage, probe, verify_decode
 from imagemill.index import format_row
 from imagemill.manifest import FileEntry, ShardEntry
@@ -39,6 +38,7 @@ from imagemill.records.tfrecord import frame
 from imagemill.records.window import DEFAULT_WINDOW, Outcome, ReadWindow, read_ahead
 from imagemill.rows import Reason, Rejected, Row
 from imagemill.storage.store import ObjectTooLarge, Store
+from imagemill.version.facts import Extent, ImageStatistics
 
 
 class Reference(NamedTuple):

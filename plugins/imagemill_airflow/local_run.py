@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TextIO, get_args
 from imagemill import home
 from imagemill.errors import CallerError, ImagemillError, family_of
 from imagemill.spec import Conversion
-from imagemill.spec_file import find_spec
+from imagemill.spec.file import find_spec
 from imagemill_airflow.environment import DAG_FILE, airflow_environment, dags_folder
 from imagemill_airflow.local_airflow import exclusive, load_dag, migrate
 

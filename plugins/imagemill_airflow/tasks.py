@@ -98,7 +98,7 @@ def prune_versions(spec_path: str) -> Json:
 
 
 def _spec(spec_path: str) -> DatasetSpec:
-    from imagemill.spec_file import find_spec
+    from imagemill.spec.file import find_spec
 
     return find_spec(spec_path)
 

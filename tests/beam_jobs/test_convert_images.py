@@ -16,13 +16,13 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.convert_images import main, processes_for
+from imagemill.conversion.resolution import Placement
 from imagemill.errors import FAILURE
 from imagemill.manifest import MANIFEST
 from imagemill.plan import PLAN
 from imagemill.records.example import decode_features
 from imagemill.records.sharding import key_hash
 from imagemill.records.tfrecord import read_records
-from imagemill.resolution import Placement
 from imagemill.rows import UNASSIGNED
 from imagemill.spec import Shards
 from tests.support.conversions import EXPECTED_REJECTS, SETTINGS, digests_of, manifest_of, picture
@@ -136,7 +136,7 @@ def test_a_large_dataset_gets_the_cores_of_this_machine(mixture, tmp_path, runne
 
 
 def test_a_killed_process_stops_the_job_and_is_no_bug(mixture, convert, capfd, monkeypatch):
-    monkeypatch.setattr("imagemill.step_processes.CHILD", ["-c", "import os; os.kill(os.getpid(), 9)"])
+    monkeypatch.setattr("imagemill.conversion.step_processes.CHILD", ["-c", "import os; os.kill(os.getpid(), 9)"])
     version = convert(mixture, arguments=["--worker_processes=2"], expected=3)
     assert "ended with signal SIGKILL" in failure_of(capfd)[0]["message"]
     assert not (version / MANIFEST).exists()
@@ -146,8 +146,8 @@ def test_a_killed_process_stops_the_job_and_is_no_bug(mixture, convert, capfd, m
 
 
 def test_the_same_bytes_however_many_ranges(mixture, version, convert, monkeypatch):
-    monkeypatch.setattr("imagemill.conversion.ROWS_PER_BUCKET", 9)
-    monkeypatch.setattr("imagemill.conversion.HELD_BYTES", 300)
+    monkeypatch.setattr("imagemill.conversion.engine.ROWS_PER_BUCKET", 9)
+    monkeypatch.setattr("imagemill.conversion.engine.HELD_BYTES", 300)
     assert digests_of(convert(mixture, "other", arguments=["--index_block_bytes=200"])) == digests_of(version)
 
 

@@ -21,7 +21,7 @@ def raised(*errors):
 
 TRACEBACK = """Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1512, in process
-  File "imagemill/version_files.py", line 87, in check
+  File "imagemill/version/files.py", line 87, in check
 {error} [while running 'Convert/Write manifest']
 
 During handling of the above exception, another exception occurred:

@@ -7,8 +7,8 @@ from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_jobs.transforms import ConvertImages, FindSharedImages, ReadRows, WriteRejects
-from imagemill.digest_batches import KeyDigest, pack_digests
-from imagemill.step_processes import Work
+from imagemill.conversion.digest_batches import KeyDigest, pack_digests
+from imagemill.conversion.step_processes import Work
 from tests.support.conversions import EXPECTED_REJECTS, manifest_of
 
 

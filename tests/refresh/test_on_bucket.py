@@ -10,7 +10,7 @@ import pytest
 import imagemill as library
 from imagemill.catalog import read_manifest
 from imagemill.manifest import MANIFEST
-from imagemill.version_folder import manifest_entries
+from imagemill.version.folder import manifest_entries
 from tests.support.command import SPEC, Command
 from tests.support.gcs.faults import Rule
 from tests.support.gcs.server import client_environment, emulator

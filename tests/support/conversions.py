@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from imagemill.conversion.planning import plan_conversion, write_plan
 from imagemill.manifest import MANIFEST, parse_manifest
 from imagemill.plan import PLAN, ConversionSettings
-from imagemill.planning import plan_conversion, write_plan
 from imagemill.spec import Shards
 from imagemill.storage.uri import RESERVED
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from imagemill.facts import FACTS
 from imagemill.quality.report import Report, Verdict
 from imagemill.quality.validate import validate_version
 from imagemill.rows import Row
-from imagemill.spec_validation import Validation
+from imagemill.spec.validation import Validation
+from imagemill.version.facts import FACTS
 from tests.support.tampering import replace_object
 from tests.support.versions import BuiltVersion, build_version, picture
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from imagemill.manifest import MANIFEST, Account, FileEntry, Manifest, ShardEntry
 from imagemill.records.shard_index import IndexEntry, ShardIndexBuilder
 from imagemill.records.sharding import index_name, key_hash, shard_name, shard_of
-from imagemill.version_files import entry_of
+from imagemill.version.files import entry_of
 
 
 class IndexedImage(NamedTuple):

@@ -12,7 +12,7 @@ from imagemill.records.example import decode_features, encode_features
 from imagemill.records.shard_index import IndexEntry, ShardIndex, ShardIndexBuilder
 from imagemill.records.sharding import key_hash
 from imagemill.records.tfrecord import FRAMING_BYTES, frame, read_records
-from imagemill.version_files import entry_of
+from imagemill.version.files import entry_of
 from tests.support.versions import BuiltVersion
 
 Features = dict[str, list[Any]]

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagemill.accounting import CONTENT_MODULUS, Tally
-from imagemill.facts import RecordDigest, add_statistics, find_sharing
+from imagemill.conversion.accounting import CONTENT_MODULUS, Tally
 from imagemill.index import format_row
 from imagemill.plan import PLAN, ConversionPlan, ConversionSettings, SplitPlan
 from imagemill.records.shard_writer import Reference, ShardFiles, ShardReport, record_order, write_shard
 from imagemill.records.sharding import key_hash, shard_of
 from imagemill.rows import Row
 from imagemill.storage import open_store
-from imagemill.version_files import REJECTS, entry_of, reject_line, version_files
+from imagemill.version.facts import RecordDigest, add_statistics, find_sharing
+from imagemill.version.files import REJECTS, entry_of, reject_line, version_files
 
 
 @dataclass(frozen=True)

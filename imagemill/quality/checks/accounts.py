@@ -9,7 +9,7 @@ from imagemill.manifest import MANIFEST, Account, Manifest
 from imagemill.quality.checks.check import Check, Outcome
 from imagemill.quality.evidence import Evidence, Faults, RejectFacts
 from imagemill.rows import UNASSIGNED
-from imagemill.version_files import REJECTS
+from imagemill.version.files import REJECTS
 
 
 def _accounting(evidence: Evidence) -> Outcome:

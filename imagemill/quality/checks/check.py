@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from imagemill.quality.evidence import Evidence, Faults
 from imagemill.quality.report import CheckResult, Severity, Verdict
-from imagemill.spec_validation import CheckName
+from imagemill.spec.validation import CheckName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

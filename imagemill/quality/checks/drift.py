@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from imagemill.facts import FACTS, Extent
+from imagemill.diff.model import DIFF, Change, Pair, VersionDiff
 from imagemill.manifest import MANIFEST, Manifest
 from imagemill.quality.checks.check import Check, Outcome
 from imagemill.quality.evidence import Against, Evidence, Faults
 from imagemill.quality.report import Severity
-from imagemill.version_diff import DIFF, Change, Pair, VersionDiff
+from imagemill.version.facts import FACTS, Extent
 
 _IF_MEANT = (
     "If it is meant, publish with `imagemill publish NAME VERSION --force --reason ...`, "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from imagemill.facts import FACTS, Facts, Sharing
 from imagemill.quality.checks.check import Check, Outcome
 from imagemill.quality.evidence import Evidence, Faults
 from imagemill.quality.report import Severity
+from imagemill.version.facts import FACTS, Facts, Sharing
 
 ONE_COLOUR_SPREAD = 8
 """Values of a channel, of 256, within which an image counts as of one colour: JPEG makes no flat surface quite flat."""

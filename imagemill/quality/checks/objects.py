@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from imagemill.croissant import CROISSANT
-from imagemill.dataset_card import CARD
+from imagemill.diff.model import DIFF
 from imagemill.manifest import MANIFEST
 from imagemill.plan import PLAN
 from imagemill.quality.checks.check import Check, Outcome
 from imagemill.quality.evidence import Evidence, Faults
 from imagemill.quality.report import REPORT, REPORT_PAGE, Severity
-from imagemill.version_diff import DIFF
-from imagemill.version_folder import RETIRED, manifest_entries
+from imagemill.version.croissant import CROISSANT
+from imagemill.version.dataset_card import CARD
+from imagemill.version.folder import RETIRED, manifest_entries
 
 BESIDES_MANIFEST = frozenset({MANIFEST, PLAN, "run.json", REPORT, REPORT_PAGE, DIFF, CROISSANT, CARD, RETIRED})
 """Objects of a version that its manifest does not name."""

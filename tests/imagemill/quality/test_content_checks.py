@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from imagemill.facts import FACTS
 from imagemill.quality.checks import CHECKS
 from imagemill.quality.report import Severity, Verdict
 from imagemill.rows import Row
-from imagemill.spec_validation import CheckName, Validation
+from imagemill.spec.validation import CheckName, Validation
+from imagemill.version.facts import FACTS
 from tests.support.gate import blocked, build, edit_facts, failed, judge, toys
 from tests.support.tampering import replace_object
 from tests.support.versions import picture

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import distance
 
+from imagemill.diff.model import DIFF, Change, VersionDiff
 from imagemill.manifest import MANIFEST
 from imagemill.plan import PLAN
 from imagemill.quality.checks.drift import jensen_shannon
 from imagemill.quality.report import REPORT, Verdict, parse_report
 from imagemill.quality.validate import write_report
 from imagemill.rows import Row
-from imagemill.spec_validation import Drift, Validation
-from imagemill.version_diff import DIFF, Change, VersionDiff
+from imagemill.spec.validation import Drift, Validation
 from tests.support.gate import LATER, blocked, build, failed, judge, toys
 from tests.support.tampering import index_of, shard
 from tests.support.versions import BuiltVersion, picture

@@ -11,7 +11,7 @@ from imagemill.quality.gallery import Gallery
 from imagemill.quality.report import REPORT_PAGE
 from imagemill.quality.validate import write_report
 from imagemill.rows import Row
-from imagemill.spec_validation import Validation
+from imagemill.spec.validation import Validation
 from tests.support.gate import LATER, build, judge, toys
 from tests.support.versions import picture
 

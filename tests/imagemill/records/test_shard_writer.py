@@ -10,9 +10,8 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from imagemill.accounting import CONTENT_MODULUS
+from imagemill.conversion.accounting import CONTENT_MODULUS
 from imagemill.errors import TemporaryFault
-from imagemill.facts import Extent
 from imagemill.images import ImageFacts, RefusedImage
 from imagemill.plan import ConversionSettings
 from imagemill.records import shard_writer
@@ -23,6 +22,7 @@ from imagemill.records.shard_writer import Reference, ShardFiles, make_record, r
 from imagemill.records.tfrecord import FRAMING_BYTES, read_records
 from imagemill.rows import Reason, Rejected, Row
 from imagemill.storage import open_store
+from imagemill.version.facts import Extent
 from tests.support.pictures import cases, encode, gradient, noise
 
 FILES = ShardFiles.named(dataset="pets", split="train", shard=3, shards=16)

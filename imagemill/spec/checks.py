@@ -1,0 +1,244 @@
+"""What a spec may not say: settings that are each valid and together cannot work."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from imagemill.rows import UNASSIGNED
+
+if TYPE_CHECKING:
+    from imagemill.spec import DatasetSpec
+
+_CLOUD_OPTIONS = {
+    "project": "the Google Cloud project that runs the job",
+    "region": "where it runs, such as europe-west1",
+    "temp_location": "a gs:// prefix for the job's temporary files",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """One contradiction.
+
+    Attributes:
+        key: Keys from the top of the spec to the value to look at; empty for the value being validated.
+        problem: What does not fit, naming the values.
+        fix: What to do about it.
+    """
+
+    key: tuple[str | int, ...]
+    problem: str
+    fix: str
+
+
+class ContradictionError(ValueError):
+    """Contradictions found while a model is validated; `imagemill.spec.file` shows each at its line."""
+
+    def __init__(self, contradictions: Iterable[Contradiction]) -> None:
+        self.contradictions = tuple(contradictions)
+        super().__init__(" ".join(f"{each.problem} {each.fix}" for each in self.contradictions))
+
+
+def refuse(contradictions: Iterable[Contradiction]) -> None:
+    """Raises `ContradictionError` if there are any."""
+    if found := tuple(contradictions):
+        raise ContradictionError(found)
+
+
+def contradictions(spec: DatasetSpec, *, sound: Iterable[str] | None = None) -> Iterator[Contradiction]:
+    """Yields what contradicts what.
+
+    Args:
+        spec: The spec; only what is `sound` need be there.
+        sound: What is valid in itself, such as `labels` or `conversion.runner`; by default all. A check runs if
+            everything that it reads is among it.
+    """
+    given = None if sound is None else set(sound)
+    for needs, check in _CHECKS:
+        if given is None or needs <= given:
+            yield from check(spec)
+
+
+def _splits_of_the_source(spec: DatasetSpec) -> Iterator[Contradiction]:
+    source, splits = spec.source, spec.splits
+    named = ", ".join(splits.names) or "none"
+    if source.type in ("cifar", "shapes") and not {"train", "test"} <= set(splits.names):
+        yield Contradiction(
+            ("splits", "names"),
+            f"The rows of a `{source.type}` source name the splits train and test, but `splits.names` has {named}.",
+            "Write `splits: {names: [train, test]}`.",
+        )
+    if source.type == "folder" and source.layout == "split" and not splits.names:
+        yield Contradiction(
+            ("splits", "names"),
+            "With `layout: split` the first folder names the split, but `splits.names` has none.",
+            "List the folders that are splits: `splits: {names: [train, test]}`.",
+        )
+    if source.type == "folder" and source.layout == "label" and not splits.fractions:
+        yield Contradiction(
+            ("splits", "fractions"),
+            "With `layout: label` no image names a split, and there are no `splits.fractions` to decide.",
+            "Give `fractions: {train: 0.9, test: 0.1}`, or use `layout: split`.",
+        )
+
+
+def _fixed_counts(spec: DatasetSpec) -> Iterator[Contradiction]:
+    known = list(dict.fromkeys([*spec.splits.names, *spec.splits.fractions]))
+    for split in spec.conversion.shards.count:
+        if split not in known:
+            yield Contradiction(
+                ("conversion", "shards", "count", split),
+                f"`shards.count` fixes the split `{split}`, which does not exist.",
+                f"The splits are {', '.join(known)}.",
+            )
+
+
+def _label_names(spec: DatasetSpec) -> Iterator[Contradiction]:
+    seen: dict[str, int] = {}
+    for position, name in enumerate(spec.labels.names):
+        key = ("labels", "names", position)
+        if name in seen:
+            problem = f"The label `{name}` is here twice, as id {seen[name]} and id {position}."
+            yield Contradiction(key, problem, "Name each class once.")
+        seen.setdefault(name, position)
+        if not name.strip() or not name.isprintable() or name == UNASSIGNED:
+            yield Contradiction(key, f"{name!r} cannot be a label.", "Use one line of visible text.")
+        elif name.isascii() and name.isdigit() and name != str(position):
+            yield Contradiction(
+                key,
+                f"A row that says `{name}` could mean the label `{name}` (id {position}) or the id {name}.",
+                f'Put the label at the position of its number, or give it a word, such as "class {name}".',
+            )
+
+
+def _places(spec: DatasetSpec) -> Iterator[Contradiction]:
+    places = {
+        ("locations", "staging"): spec.locations.staging,
+        ("locations", "output"): spec.locations.output,
+        ("locations", "work"): spec.locations.work,
+    }
+    for (one, first), (two, second) in combinations(places.items(), 2):
+        if how := _overlap(first, second):
+            yield Contradiction(
+                two,
+                f"`{two[-1]}` ({second}) {how} `{one[-1]}` ({first}); each would delete the other's files.",
+                "Give them separate folders.",
+            )
+
+
+def _source_apart(spec: DatasetSpec) -> Iterator[Contradiction]:
+    if spec.source.type != "folder":
+        return
+    for name in ("staging", "output", "work"):
+        place = getattr(spec.locations, name)
+        if how := _overlap(spec.source.root, place):
+            yield Contradiction(
+                ("locations", name),
+                f"`{name}` ({place}) {how} the source's `root` ({spec.source.root}); your images would be overwritten, "
+                "or copies of them taken for new images.",
+                "Put it elsewhere.",
+            )
+
+
+def _overlap(first: str, second: str) -> str | None:
+    """Returns how `second` lies to `first`: is it, is inside it, contains it; or None if they are apart."""
+    one, two = (_canonical(place) for place in (first, second))
+    if one == two:
+        return "is the same as"
+    if two.startswith(one):
+        return "is inside"
+    return "contains" if one.startswith(two) else None
+
+
+def _canonical(place: str) -> str:
+    scheme, separator, rest = place.partition("://")
+    if not separator:
+        scheme, rest = "file", place
+    return f"{scheme.lower()}://{posixpath.normpath(rest)}".rstrip("/") + "/"
+
+
+def _runner_needs(spec: DatasetSpec) -> Iterator[Contradiction]:
+    conversion = spec.conversion
+    options, runner = conversion.runner_options, conversion.runner
+    at = ("conversion", "runner_options")
+    for name in options:
+        if name.startswith("-"):
+            plain = name.lstrip("-")
+            yield Contradiction((*at, name), f"`{name}` has dashes.", f"Write the bare name: `{plain}`.")
+        elif name == "runner":
+            yield Contradiction((*at, name), "The runner is set twice.", "Set it in `conversion.runner` only.")
+    if runner in ("flink", "portable") and not options.get("job_endpoint"):
+        yield Contradiction(
+            at,
+            f"`runner: {runner}` needs the job server's address.",
+            "Add `job_endpoint: host:8099` to `runner_options`.",
+        )
+    if runner == "dataflow":
+        for name, meaning in _CLOUD_OPTIONS.items():
+            if not options.get(name):
+                yield Contradiction(at, f"`runner: dataflow` needs `{name}`.", f"Add `{name}: …`, {meaning}.")
+        temporary = options.get("temp_location")
+        if temporary and not str(temporary).startswith("gs://"):
+            problem = f"Dataflow cannot write its temporary files to `{temporary}`."
+            yield Contradiction((*at, "temp_location"), problem, "Use a gs:// prefix.")
+
+
+def _cloud_places(spec: DatasetSpec) -> Iterator[Contradiction]:
+    if spec.conversion.runner != "dataflow":
+        return
+    for name in ("staging", "output"):
+        place = getattr(spec.locations, name)
+        if not place.startswith("gs://"):
+            yield Contradiction(
+                ("locations", name),
+                f"`runner: dataflow` works in the cloud and cannot reach `{name}` at {place}.",
+                f"Set `{name}: gs://bucket/prefix`, or choose another runner.",
+            )
+
+
+_Check = Callable[["DatasetSpec"], Iterator[Contradiction]]
+_CHECKS: tuple[tuple[set[str], _Check], ...] = (
+    ({"source", "splits"}, _splits_of_the_source),
+    ({"splits", "conversion.shards"}, _fixed_counts),
+    ({"labels"}, _label_names),
+    ({"locations"}, _places),
+    ({"source", "locations"}, _source_apart),
+    ({"conversion.runner", "conversion.runner_options"}, _runner_needs),
+    ({"conversion.runner", "locations"}, _cloud_places),
+)
+
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://.")
+_STORES = ("gs", "s3", "az", "file")
+_SLASH_TYPO = re.compile(r"(gs|s3|az|file|https?):", re.IGNORECASE)
+
+
+def check_location(place: str, *, schemes: tuple[str, ...] = _STORES) -> None:
+    """Refuses a location that is empty, misspelt, or of a scheme that nothing here can open.
+
+    Args:
+        place: URI or path.
+        schemes: URI schemes that fit; none for a place that must be a local path.
+
+    Raises:
+        ContradictionError: It does not fit.
+    """
+    fits = " or ".join([*(f"`{scheme}://…`" for scheme in schemes), "a path"])
+    if not place.strip() or "\0" in place:
+        refuse([Contradiction((), "This location is empty.", f"Give {fits}.")])
+    if uri := _URI.match(place):
+        if uri.group(1) not in schemes:
+            wanted = "" if schemes else ", and only a local folder can be used"
+            refuse([Contradiction((), f"`{place}` cannot be used here{wanted}.", f"Give {fits}.")])
+    elif typo := _SLASH_TYPO.match(place):
+        refuse(
+            [
+                Contradiction(
+                    (), f"`{place}` is neither a URI nor a path.", f"Write `{typo.group(1).lower()}://bucket/prefix`."
+                )
+            ]
+        )

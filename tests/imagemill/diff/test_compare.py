@@ -1,0 +1,172 @@
+"""The diff against one that simply holds both versions in dictionaries."""
+
+import itertools
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagemill.diff.compare import diff_versions
+from imagemill.diff.model import Change, VersionDiff
+from imagemill.errors import UnusableData
+from imagemill.manifest import MANIFEST
+from imagemill.records.sharding import HASH_SPACE, key_hash
+from tests.support.index_versions import IndexedImage, write_indexes
+
+LABELS = ["cat", "dog", "owl"]
+SPLITS = ["train", "test"]
+
+
+def coarse(key):
+    """A hash of which there are eight: most keys share theirs with others."""
+    return key_hash(key) >> 61 << 61
+
+
+images = st.tuples(st.sampled_from(SPLITS), st.sampled_from(LABELS), st.integers(0, 3))
+versions = st.dictionaries(st.text("abä/", min_size=1, max_size=3), images, max_size=30)
+shards = st.fixed_dictionaries({split: st.integers(1, 5) for split in SPLITS})
+
+
+@settings(deadline=None, max_examples=150)
+@given(before=versions, after=versions, first=shards, second=shards, hashed=st.sampled_from([key_hash, coarse]))
+def test_the_diff_is_that_of_two_dictionaries(before, after, first, second, hashed):
+    with tempfile.TemporaryDirectory() as folder:
+        uris = [
+            write_indexes(
+                Path(folder) / name,
+                [IndexedImage(key, *rest) for key, rest in content.items()],
+                labels=labels,
+                shards=counts,
+                hashed=hashed,
+            )
+            for name, content, labels, counts in (
+                ("before", before, LABELS, first),
+                ("after", after, LABELS[::-1], second),
+            )
+        ]
+        diff = diff_versions(*map(str, uris))
+    compare(diff, before, after)
+
+
+def compare(diff: VersionDiff, before, after):
+    kinds = {kind: set() for kind in Change}
+    kinds[Change.ADDED], kinds[Change.REMOVED] = after.keys() - before.keys(), before.keys() - after.keys()
+    common = before.keys() & after.keys()
+    kinds[Change.MOVED] = {key for key in common if before[key][0] != after[key][0]}
+    kinds[Change.RELABELLED] = {key for key in common if before[key][1] != after[key][1]}
+    kinds[Change.CHANGED] = {key for key in common if before[key][2] != after[key][2]}
+    assert {kind: getattr(diff.total, kind) for kind in Change} == {kind: len(keys) for kind, keys in kinds.items()}
+    assert (diff.total.before, diff.total.after, diff.common) == (len(before), len(after), len(common))
+    assert diff.unchanged == sum(before[key] == after[key] for key in common)
+    assert diff.empty == (before == after)
+    expected = {
+        (kind, *content[key][:2]): 0
+        for kind, keys in kinds.items()
+        for key in keys
+        for content in [before if kind is Change.REMOVED else after]
+    }
+    for kind, keys in kinds.items():
+        for key in keys:
+            expected[(kind, *(before if kind is Change.REMOVED else after)[key][:2])] += 1
+    found = {
+        (kind, stratum.split, stratum.label): getattr(stratum, kind)
+        for stratum in diff.strata
+        for kind in Change
+        if getattr(stratum, kind)
+    }
+    assert found == expected
+    for name, content in (("before", before), ("after", after)):
+        assert Counter({(s.split, s.label): getattr(s, name) for s in diff.strata}) == Counter(
+            (split, label) for split, label, _ in content.values()
+        )
+    assert {(p.before, p.after): p.records for p in diff.relabelled} == Counter(
+        (before[key][1], after[key][1]) for key in kinds[Change.RELABELLED]
+    )
+    assert {(p.before, p.after): p.records for p in diff.moved} == Counter(
+        (before[key][0], after[key][0]) for key in kinds[Change.MOVED]
+    )
+    for kind, keys in kinds.items():
+        examples = diff.examples.get(kind, ())
+        assert len({example.key for example in examples}) == len(examples) == min(10, len(keys))
+        for example in examples:
+            assert example.key in keys
+            was, now = before.get(example.key, ("", "")), after.get(example.key, ("", ""))
+            assert (example.split_before, example.label_before) == (
+                tuple(was[:2]) if kind != Change.ADDED else ("", "")
+            )
+            assert (example.split, example.label) == (tuple(now[:2]) if kind != Change.REMOVED else ("", ""))
+
+
+def content(count):
+    return [IndexedImage(f"{n}.png", "train", LABELS[n % 3], n) for n in range(count)]
+
+
+def test_windows_are_smaller_than_the_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr("imagemill.diff.compare.WINDOW_RECORDS", 7)
+    before = content(300)
+    after = [*before[5:], IndexedImage("new.png", "train", "cat", 1)]
+    uris = [
+        str(write_indexes(tmp_path / name, images, labels=LABELS, shards={"train": count}))
+        for name, images, count in (("before", before, 3), ("after", after, 4))
+    ]
+    compare(diff_versions(*uris), *({i.key: i[1:] for i in images} for images in (before, after)))
+
+
+def test_hashes_on_the_borders_of_windows_are_seen_once(tmp_path):
+    borders = [0, *(border + by for border in (-(-HASH_SPACE // 3), -(-HASH_SPACE * 2 // 3)) for by in (-1, 0))]
+    images = content(len(borders) + 1)
+    hashes = {image.key: hashed for image, hashed in zip(images, [*borders, HASH_SPACE - 1], strict=True)}
+    uris = [
+        write_indexes(tmp_path / name, images, labels=LABELS, shards={"train": count}, hashed=hashes.__getitem__)
+        for name, count in (("before", 3), ("after", 1))
+    ]
+    diff = diff_versions(*map(str, uris))
+    assert diff.empty
+    assert diff.unchanged == len(images)
+
+
+def test_a_key_that_a_damaged_version_has_twice_is_no_crash(tmp_path):
+    before = write_indexes(tmp_path / "before", content(6), labels=LABELS, shards={"train": 1, "test": 1})
+    twice = [*content(6), IndexedImage("0.png", "test", "cat", 0)]
+    after = write_indexes(tmp_path / "after", twice, labels=LABELS, shards={"train": 1, "test": 1})
+    diff = diff_versions(str(before), str(after))
+    assert (diff.total.added, diff.common, diff.total.after) == (1, 6, 7)
+
+
+def test_label_ids_without_a_name_are_named_by_their_id(tmp_path):
+    uris = [write_indexes(tmp_path / name, content(9), labels=LABELS, shards={"train": 1}) for name in "ab"]
+    for uri, labels in zip(uris, ('["cat"]', '["cat","dog"]'), strict=True):
+        manifest = (uri / MANIFEST).read_text()
+        start, end = manifest.index('"labels": ['), manifest.index("]", manifest.index('"labels": ['))
+        (uri / MANIFEST).write_text(f'{manifest[:start]}"labels": {labels}{manifest[end + 1 :]}')
+    diff = diff_versions(*map(str, uris))
+    assert {(pair.before, pair.after) for pair in diff.relabelled} == {("(id 1)", "dog")}
+    assert diff.unchanged == 6
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        pytest.param(lambda index, _: index.unlink(), "is gone", id="gone"),
+        pytest.param(lambda index, _: index.write_bytes(b"IMINDEX\x01"), "not a shard index", id="cut"),
+        pytest.param(
+            lambda index, other: index.write_bytes(other.read_bytes()), "not the index|another shard", id="swapped"
+        ),
+    ],
+)
+def test_a_damaged_index_is_named(tmp_path, damage, message):
+    uris = [write_indexes(tmp_path / name, content(90), labels=LABELS, shards={"train": 2}) for name in "ab"]
+    damage(*sorted(uris[0].glob("*.index-*")))
+    with pytest.raises(UnusableData, match=message):
+        diff_versions(*map(str, uris))
+
+
+def test_a_folder_that_is_no_version_is_named(tmp_path):
+    version = write_indexes(tmp_path / "a", content(3), labels=LABELS, shards={"train": 1})
+    (tmp_path / "b").mkdir()
+    for pair in itertools.permutations([str(version), str(tmp_path / "b")]):
+        with pytest.raises(UnusableData, match="it is no version"):
+            diff_versions(*pair)
