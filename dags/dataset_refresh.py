@@ -12,8 +12,9 @@ from imagemill.home import specs_dir
 from imagemill.spec import DatasetSpec
 from imagemill.spec.file import BrokenSpec, load_all
 from imagemill_airflow.alerts import on_failure
+from imagemill_airflow.approval import ApprovePublicationOperator
 from imagemill_airflow.explanations import broken_spec_doc, dag_doc, task_doc
-from imagemill_airflow.operators import ApprovePublicationOperator, ConvertImagesOperator
+from imagemill_airflow.operators import ConvertImagesOperator
 from imagemill_airflow.retries import retry_arguments
 from imagemill_airflow.tasks import (
     plan_conversion,

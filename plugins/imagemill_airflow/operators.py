@@ -1,26 +1,21 @@
-"""The operators of a refresh."""
+"""The operator that converts what was planned."""
 
 from __future__ import annotations
 
 import importlib.util
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
 from airflow.providers.google.cloud.operators.dataflow import DataflowConfiguration
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from imagemill.spec import DatasetSpec
 from imagemill_airflow.beam_launch import BeamJobHook
-from imagemill_airflow.explanations import approval_request
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-log = logging.getLogger(__name__)
 
 JOB_MODULE = "beam_jobs.convert_images"
 
@@ -121,29 +116,6 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         return initial
 
 
-class ApprovePublicationOperator(ApprovalOperator):
-    """Asks a person whether a validated version may be published.
-
-    :param spec: The dataset.
-    :param plan: What `plan_conversion` returned (templated).
-    :param validated: What `validate_records` returned (templated).
-    """
-
-    template_fields = (*ApprovalOperator.template_fields, "plan", "validated")
-
-    def __init__(self, *, spec: DatasetSpec, plan: Any, validated: Any, **kwargs: Any) -> None:
-        super().__init__(subject=f"Publish the new version of {spec.name}?", **kwargs)
-        self.spec = spec
-        self.plan = plan
-        self.validated = validated
-
-    def execute(self, context: Context) -> Any:
-        """Parks the task until somebody answers; a rehearsal asks nobody."""
-        skip_rehearsal(self.plan)
-        self.subject, self.body = approval_request(self.spec, self.validated)
-        return super().execute(context)
-
-
 def skip_unless_planned(plan: Mapping[str, Any]) -> None:
     """Ends the run early, green, where nothing changed.
 
@@ -152,15 +124,3 @@ def skip_unless_planned(plan: Mapping[str, Any]) -> None:
     """
     if plan["action"] == "unchanged":
         raise AirflowSkipException(plan["reason"])
-
-
-def skip_rehearsal(plan: Mapping[str, Any]) -> None:
-    """Keeps a limited run from being published.
-
-    Raises:
-        AirflowSkipException: The run converted only some of the rows.
-    """
-    if plan["limited"]:
-        reason = f"{plan['version']} is a rehearsal; it is never published"
-        log.info(reason)
-        raise AirflowSkipException(reason)

@@ -14,8 +14,8 @@ from airflow.sdk import Asset, task
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from imagemill.spec import DatasetSpec
+from imagemill_airflow.approval import skip_rehearsal
 from imagemill_airflow.explanations import task_doc
-from imagemill_airflow.operators import skip_rehearsal
 from imagemill_airflow.task_log import LoggedProgress
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def publish(
 
     skip_rehearsal(plan)
     spec = _spec(spec_path)
-    published = steps.publish(spec, plan["version"], by=f"{dag_run.dag_id} {dag_run.run_id}")
+    published = steps.publish(spec, plan["version"], run=f"{dag_run.dag_id} {dag_run.run_id}")
     if outlet_events is not None:
         facts = published.model_dump(mode="json", include={"version", "path", "rows", "fingerprint"})
         outlet_events[published_asset(spec)].extra.update(facts)
