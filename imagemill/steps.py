@@ -153,6 +153,8 @@ def plan_conversion(
     shards: dict[str, int] | None = None,
     runner: str | None = None,
     source: Inputs | None = None,
+    user: str | None = None,
+    note: str = "",
 ) -> Planned:
     """Decides what to convert into which version, and writes its `plan.json`.
 
@@ -164,11 +166,13 @@ def plan_conversion(
         shards: Shard counts by split, instead of the spec's.
         runner: Where it will be converted, for the record; by default the spec's.
         source: What to read, instead of the spec's staging.
+        user: Who asks for it, for `run.json`; by default whoever runs this process.
+        note: What they say about it, likewise.
     """
     from imagemill.catalog import Catalog
     from imagemill.conversion.planning import plan_conversion as plan_rows
     from imagemill.conversion.planning import write_plan
-    from imagemill.version.run_record import record_run
+    from imagemill.version.run_record import record_run, whoami
 
     catalog = Catalog(spec.locations.output)
     current = catalog.current()
@@ -192,7 +196,15 @@ def plan_conversion(
     uri = catalog.version_uri(version)
     if not converted:
         write_plan(plan, version=version, version_uri=uri)
-        record_run(uri, requested_at=now, reason=reason, runner=runner or spec.conversion.runner)
+        record_run(
+            uri,
+            requested_at=now,
+            requested_by=user or whoami(),
+            reason=reason,
+            note=note,
+            runner=runner or spec.conversion.runner,
+            source={key: str(value) for key, value in spec.source.model_dump(exclude_none=True).items()},
+        )
     return _planned(plan, "convert", reason, version=version, version_uri=uri, converted=converted)
 
 
@@ -276,19 +288,22 @@ def write_descriptions(spec: DatasetSpec, version_uri: str, version: str) -> Non
     store.write(CARD, dataset_card(spec, version=version, manifest=manifest, facts=read_facts(store)))
 
 
-def publish(spec: DatasetSpec, version: str, *, by: str | None = None, reason: str = "refresh") -> Published:
+def publish(spec: DatasetSpec, version: str, *, user: str | None = None, note: str = "", run: str = "") -> Published:
     """Makes a validated version the one that training sees; repeating it changes nothing.
 
     Args:
         spec: The dataset.
         version: What to publish.
-        by: Who does it, for the history; by default whoever runs this process.
-        reason: Why, for the history.
+        user: Who does it, for the history; by default whoever runs this process.
+        note: Why, in their words.
+        run: The run that does it.
     """
     from imagemill.catalog import Catalog
     from imagemill.version.run_record import whoami
 
-    publication = Catalog(spec.locations.output).publish(version, by=by or whoami(), reason=reason)
+    publication = Catalog(spec.locations.output).publish(
+        version, by=user or whoami(), reason=note or "refresh", run=run
+    )
     manifest = _manifest(publication.uri)
     return Published(
         dataset=spec.name,

@@ -141,7 +141,14 @@ class Catalog:
         return max(same, key=lambda info: (info.complete, info.version), default=None)
 
     def publish(
-        self, version: str, *, by: str = "", reason: str = "", force: bool = False, now: datetime | None = None
+        self,
+        version: str,
+        *,
+        by: str = "",
+        reason: str = "",
+        run: str = "",
+        force: bool = False,
+        now: datetime | None = None,
     ) -> Publication:
         """Makes `version` the published one; publishing the published version again changes nothing.
 
@@ -149,6 +156,7 @@ class Catalog:
             version: Its id.
             by: Who does it, for the history.
             reason: Why, for the history.
+            run: The refresh that does it, for the history.
             force: Publish in spite of failed checks; that takes a reason.
             now: The time of the history's entry.
 
@@ -162,7 +170,7 @@ class Catalog:
         generation = self._pointer.generation()
         previous = self._pointer.read_if_sound()
         folder = self._admit(version, previous, forced=force)
-        move = _Move("publish", folder, by, reason, now or datetime.now(UTC))
+        move = _Move("publish", folder, by, reason, run, now or datetime.now(UTC))
         return self._move(move, previous, generation)
 
     def rollback(
@@ -190,7 +198,7 @@ class Catalog:
                     f"{folder.uri} is damaged: {len(damaged)} objects are not as its manifest says, such as "
                     f"{damaged[0]}; roll back to another version"
                 )
-        move = _Move("rollback", folder, by, reason, now or datetime.now(UTC))
+        move = _Move("rollback", folder, by, reason, "", now or datetime.now(UTC))
         return self._move(move, previous, generation)
 
     def history(self) -> list[HistoryEntry]:
@@ -229,6 +237,7 @@ class Catalog:
                 at=move.at,
                 by=move.by,
                 reason=move.reason,
+                run=move.run,
                 overridden=tuple(check.name for check in folder.report.failures),
                 parent=previous.entry if previous else newest_in_folder(self._store),
             )
@@ -281,6 +290,7 @@ class _Move(NamedTuple):
     folder: VersionFolder
     by: str
     reason: str
+    run: str
     at: datetime
 
 

@@ -37,7 +37,8 @@ class HistoryEntry(BaseModel):
     previous: str | None = Field(description="version that was published before; None where none or unreadable")
     at: AwareDatetime
     by: str = Field(description="who did it")
-    reason: str = ""
+    reason: str = Field("", description="why, in their words")
+    run: str = Field("", description="the refresh that did it; empty where a person did it by hand")
     overridden: tuple[str, ...] = Field((), description="failed checks that were overridden by force")
     parent: str = Field("", pattern=ENTRY_PATTERN, description="name of the entry before this one; empty for the first")
 

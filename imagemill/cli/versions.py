@@ -117,7 +117,8 @@ def history(name: str, *, as_json: bool) -> None:
 
 
 def _why(entry: HistoryEntry) -> str:
-    return entry.reason + (f" (in spite of {', '.join(entry.overridden)})" if entry.overridden else "")
+    details = [entry.run, f"in spite of {', '.join(entry.overridden)}" if entry.overridden else ""]
+    return " ".join([entry.reason, *(f"({detail})" for detail in details if detail)])
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""`run.json`: who converted a version, when and with what. Nothing in it affects the version's bytes."""
+"""`run.json`: who converted a version, when, why and with what. Nothing in it affects the version's bytes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ import platform
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagemill.storage import open_store
+from imagemill.storage.store import MissingObject, Store
 
 RUN = "run.json"
+
+
+class JobRecord(BaseModel):
+    """The Beam job that converted a version."""
+
+    model_config = ConfigDict(frozen=True)
+
+    runner: str
+    id: str = Field("", description="the job's id, where its runner gives jobs one")
+    seconds: float = Field(ge=0, description="from its launch to its end")
 
 
 class RunRecord(BaseModel):
@@ -21,25 +32,54 @@ class RunRecord(BaseModel):
 
     requested_at: datetime
     requested_by: str
-    reason: str
-    runner: str
+    reason: str = Field(description="why there was something to convert")
+    note: str = Field("", description="what the person who asked for it says about it")
+    runner: str = Field(description="where it was to be converted; `job` tells where it was")
+    source: dict[str, str] = Field(default_factory=dict, description="the spec's source")
     host: str
-    versions: dict[str, str]
-    """Of imagemill and of what it runs on."""
+    versions: dict[str, str] = Field(description="of imagemill and of what it runs on")
+    job: JobRecord | None = None
 
 
-def record_run(version_uri: str, *, requested_at: datetime, reason: str, runner: str) -> None:
+def record_run(
+    version_uri: str,
+    *,
+    requested_at: datetime,
+    requested_by: str,
+    reason: str,
+    note: str = "",
+    runner: str,
+    source: dict[str, str],
+) -> None:
     """Writes `run.json` into a version's folder."""
     record = RunRecord(
         requested_at=requested_at,
-        requested_by=whoami(),
+        requested_by=requested_by,
         reason=reason,
+        note=note,
         runner=runner,
+        source=source,
         host=platform.node(),
         versions={"python": platform.python_version()}
         | {name: found for name in ("imagemill", "apache-beam", "apache-airflow") if (found := _version(name))},
     )
-    open_store(version_uri).write(RUN, record.model_dump_json(indent=1).encode() + b"\n")
+    _write(open_store(version_uri), record)
+
+
+def record_job(version_uri: str, *, runner: str, job_id: str = "", seconds: float) -> None:
+    """Adds the job that has converted a version to its `run.json`; a record that is gone or unreadable stays so."""
+    store = open_store(version_uri)
+    if record := read_run(store):
+        job = JobRecord(runner=runner, id=job_id, seconds=round(seconds, 1))
+        _write(store, record.model_copy(update={"job": job}))
+
+
+def read_run(store: Store) -> RunRecord | None:
+    """Returns a version's `run.json`, None where it is gone or unreadable."""
+    try:
+        return RunRecord.model_validate_json(store.read(RUN))
+    except (MissingObject, ValidationError):
+        return None
 
 
 def whoami() -> str:
@@ -48,6 +88,10 @@ def whoami() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"  # a container's user may have no name
+
+
+def _write(store: Store, record: RunRecord) -> None:
+    store.write(RUN, record.model_dump_json(indent=1).encode() + b"\n")
 
 
 def _version(package: str) -> str:
