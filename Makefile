@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/.complete
 RUNNERS := .venv/runners
+COMPOSER := .venv/composer
 BEAM_GO := github.com/apache/beam/sdks/v2
 BEAM_VERSION = $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.txt)
 RUNNER_PARTS = beam-$(BEAM_VERSION) job-server flink worker
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runners demo test check bench up emulator lock clean
+.PHONY: help setup runners composer-env demo test check bench up emulator lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,16 @@ $(RUNNERS)/flink.complete: tests/support/flink/requirements.txt
 $(RUNNERS)/worker.complete: requirements.txt pyproject.toml
 	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(RUNNERS)/worker
 	$(BIN)/uv pip install --quiet --python $(RUNNERS)/worker/bin/python --constraint requirements.txt --requirement pyproject.toml
+	@touch $@
+
+# As Composer does: its own packages, and on top of them, without changing one, what we ask it to install.
+composer-env: setup $(COMPOSER)/.complete ## Install what a Composer environment has into .venv/composer, for its tests
+
+$(COMPOSER)/.complete: deploy/composer/environment.txt deploy/composer/requirements-composer.txt
+	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python $(COMPOSER)
+	$(BIN)/uv pip install --quiet --python $(COMPOSER)/bin/python --require-hashes --requirement deploy/composer/environment.txt
+	$(BIN)/uv pip install --quiet --python $(COMPOSER)/bin/python --constraint deploy/composer/environment.txt \
+		--requirement deploy/composer/requirements-composer.txt
 	@touch $@
 
 demo: setup ## Publish the embedded dataset `shapes` through the real Airflow DAG
