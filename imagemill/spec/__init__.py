@@ -242,7 +242,7 @@ class Alerts(SpecPart):
     """Who hears of a failure that retries did not cure."""
 
     email: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
-    """Addresses that get a mail with the reason."""
+    """Addresses that get a mail with the reason; where none is given, those of `IMAGEMILL_ALERT_EMAIL`."""
     smtp_conn_id: str = "smtp_default"
     """Airflow connection that sends the mail."""
 

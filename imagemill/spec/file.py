@@ -28,11 +28,14 @@ from imagemill.spec.faults import (
     text_faults,
 )
 from imagemill.spec.schema import DEFAULT_PLACES, json_schema
+from imagemill.spec.variables import expand
 from imagemill.spec.yaml import Document, read_document
 
 __all__ = ["BrokenSpec", "Fault", "LoadedSpec", "SpecError", "find_spec", "json_schema", "load_all", "load_spec"]
 
 _MAX_BYTES = 1 << 20
+_STORE = "IMAGEMILL_STORE"
+_ALERT_EMAIL = "IMAGEMILL_ALERT_EMAIL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +78,20 @@ def load_spec(path: Path, *, environment: Mapping[str, str] = os.environ) -> Dat
     """Reads one spec file.
 
     Variables are expanded (`IMAGEMILL_HOME` always has a value), relative paths start at the file's folder, and
-    locations that are not given lie under `IMAGEMILL_HOME`.
+    locations that are not given lie under `IMAGEMILL_STORE` or `IMAGEMILL_HOME`. Failures of a spec that names nobody
+    are mailed to the addresses in `IMAGEMILL_ALERT_EMAIL`, separated by commas.
 
     Raises:
         SpecError: The file cannot be read or has faults; all of them are in it, except that what contradicts what is
             told only between sections that are valid in themselves.
     """
     folder = path.expanduser().absolute().parent
-    variables = {**environment, HOME_VARIABLE: str(home(folder, environment=environment))}
+    store = environment.get(_STORE, "").rstrip("/")
+    variables = {**environment, HOME_VARIABLE: str(home(folder, environment=environment)), _STORE: store}
     document = read_document(_read_text(path), variables)
     if any(not fault.path for fault in document.faults) and not isinstance(document.value, dict):
         raise SpecError(path, text_faults(path, document))
-    return _Reading(path, folder, document, variables[HOME_VARIABLE]).spec()
+    return _Reading(path, folder, document, variables).spec()
 
 
 def load_all(folder: Path, *, environment: Mapping[str, str] = os.environ) -> list[LoadedSpec | BrokenSpec]:
@@ -154,10 +159,10 @@ def _read_text(path: Path) -> str:
 class _Reading:
     """One file on its way from plain values to a spec."""
 
-    def __init__(self, path: Path, folder: Path, document: Document, home_folder: str) -> None:
+    def __init__(self, path: Path, folder: Path, document: Document, variables: Mapping[str, str]) -> None:
         self._path = path
         self._document = document
-        self._home = home_folder
+        self._variables = variables
         self._context = {"folder": str(folder)}
 
     def spec(self) -> DatasetSpec:
@@ -167,6 +172,7 @@ class _Reading:
             fix = "Start from a copy of a shipped spec, such as shapes.yaml."
             raise SpecError(self._path, [Fault(self._path, 1, 1, "", "", problem, fix)])
         self._fill_locations(value)
+        self._fill_alerts(value)
         found = [*text_faults(self._path, self._document), *self._name_faults(value)]
         try:
             # JSON mode is strict about types, yet knows that a list may stand for a tuple.
@@ -181,8 +187,14 @@ class _Reading:
         locations = value.setdefault("locations", {})
         if isinstance(locations, dict):
             for key, pattern in DEFAULT_PLACES.items():
-                place = pattern.replace("${IMAGEMILL_HOME}", self._home).replace("<name>", self._path.stem)
+                place = expand(pattern, self._variables).text.replace("<name>", self._path.stem)
                 locations.setdefault(key, place)
+
+    def _fill_alerts(self, value: dict[str, Any]) -> None:
+        people = [address.strip() for address in self._variables.get(_ALERT_EMAIL, "").split(",") if address.strip()]
+        alerts = value.setdefault("alerts", {}) if people else None
+        if isinstance(alerts, dict):
+            alerts.setdefault("email", people)
 
     def _name_faults(self, value: dict[str, Any]) -> Iterator[Fault]:
         name = value.get("name")

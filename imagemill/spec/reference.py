@@ -33,7 +33,8 @@ splits:
 **Variables.** `${VAR}` is replaced from the environment, and `${VAR:-default}` falls back where VAR is unset or empty;
 a default may hold variables too. `$${` stands for a literal `${`. A value that is one variable and nothing else keeps
 YAML's types, so `sample: ${SAMPLE:-100}` is a number; quote it (`"${TAG}"`) to have text. `IMAGEMILL_HOME` always has a
-value: unless set, it is `.imagemill` in the project's folder.
+value: unless set, it is `.imagemill` in the project's folder. `IMAGEMILL_STORE`, where it is set, is the bucket
+or folder of every spec that names no places of its own, so that a whole team's specs move with one variable.
 
 **Places.** A location is a URI (`gs://bucket/prefix`, `s3://…`, `az://…`, `file:///path`) or a path. Relative paths
 start at the spec's folder, and `~` is your home folder.

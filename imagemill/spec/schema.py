@@ -11,8 +11,8 @@ _UNTYPED_TEXT = {"enum", "pattern"}
 
 
 DEFAULT_PLACES = {
-    "staging": "${IMAGEMILL_HOME}/staging/<name>",
-    "output": "${IMAGEMILL_HOME}/datasets/<name>",
+    "staging": "${IMAGEMILL_STORE:-${IMAGEMILL_HOME}}/staging/<name>",
+    "output": "${IMAGEMILL_STORE:-${IMAGEMILL_HOME}}/datasets/<name>",
     "work": "${IMAGEMILL_HOME}/work",
 }
 """Where things are kept unless the file says otherwise."""

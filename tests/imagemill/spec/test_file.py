@@ -288,6 +288,30 @@ def test_one_place_may_be_given_alone(load):
     assert (locations.staging, locations.output) == ("/h/staging/pets", "gs://b/o")
 
 
+@pytest.mark.parametrize("store", ["gs://b/team", "gs://b/team/"])
+def test_a_store_takes_what_names_no_place(load, store):
+    locations = load(LEAST, IMAGEMILL_HOME="/h", IMAGEMILL_STORE=store).locations
+    assert (locations.staging, locations.output) == ("gs://b/team/staging/pets", "gs://b/team/datasets/pets")
+    assert locations.work == "/h/work"
+    assert load(LEAST + "locations: {output: /o}\n", IMAGEMILL_STORE=store).locations.output == "/o"
+
+
+def test_a_store_that_is_no_place_is_named(faults):
+    [(*_, told)] = faults(LEAST, IMAGEMILL_STORE="gs:/b")[:1]
+    assert "gs:/b" in told
+
+
+def test_failures_are_mailed_to_those_in_the_variable_where_the_spec_names_nobody(load, faults):
+    people = {"IMAGEMILL_ALERT_EMAIL": "a@b.c, d@e.f"}
+    assert load(LEAST).alerts.email == ()
+    assert load(LEAST, **people).alerts.email == ("a@b.c", "d@e.f")
+    assert load(LEAST + "alerts: {smtp_conn_id: x}\n", **people).alerts.email == ("a@b.c", "d@e.f")
+    assert load(LEAST + "alerts: {email: []}\n", **people).alerts.email == ()
+    [(*_, key, told)] = faults(LEAST, IMAGEMILL_ALERT_EMAIL="nobody")
+    assert key == "alerts.email[0]"
+    assert "nobody" in told
+
+
 def test_relative_places_start_at_the_specs_folder(load, tmp_path):
     spec = load("name: pets\nsource: {type: index, index: ../a/i.csv, images: s3://b/i}\nlocations: {output: ./o/}\n")
     assert spec.source.index == str(tmp_path.parent / "a/i.csv")
