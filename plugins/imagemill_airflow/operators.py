@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from imagemill.spec import DatasetSpec
 from imagemill_airflow.beam_launch import BeamJobHook
+from imagemill_airflow.google_connection import DEFAULT_CONNECTION, connection_id, google_connection, impersonation
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,6 +60,7 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         self.spec = spec
         self.plan = plan
 
+    @google_connection()
     def execute(self, context: Context) -> dict[str, Any]:
         """Runs the job.
 
@@ -92,7 +94,9 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         self.runner = beam_runner(runner)
         self.pipeline_options = {**options, "plan": f"{self.plan['version_uri']}/{PLAN}"}
         if runner == "dataflow":
+            self.pipeline_options = impersonation() | self.pipeline_options
             self.dataflow_config = DataflowConfiguration(
+                gcp_conn_id=connection_id() or DEFAULT_CONNECTION,
                 job_name=dataflow_job_name(self.spec.name, self.plan["version"]),
                 append_job_name=False,
                 project_id=str(options["project"]),

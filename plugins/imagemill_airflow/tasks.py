@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import DownstreamTasksSkipped
 from imagemill.spec import DatasetSpec
 from imagemill_airflow.approval import skip_rehearsal
 from imagemill_airflow.explanations import task_doc
+from imagemill_airflow.google_connection import google_connection
 from imagemill_airflow.task_log import LoggedProgress
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def published_asset(spec: DatasetSpec) -> Asset:
 
 
 @task(doc_md=task_doc("prepare_images"), multiple_outputs=False)
+@google_connection()
 def prepare_images(spec_path: str) -> Json:
     from imagemill import steps
 
@@ -40,6 +42,7 @@ def prepare_images(spec_path: str) -> Json:
 
 
 @task(doc_md=task_doc("upload_images"), multiple_outputs=False)
+@google_connection()
 def upload_images(spec_path: str) -> Json:
     from imagemill import steps
 
@@ -47,6 +50,7 @@ def upload_images(spec_path: str) -> Json:
 
 
 @task(doc_md=task_doc("plan_conversion"), multiple_outputs=False)
+@google_connection()
 def plan_conversion(spec_path: str, params: Any = None, dag_run: Any = None, ti: Any = None) -> Json:
     from imagemill import steps
 
@@ -69,6 +73,7 @@ def plan_conversion(spec_path: str, params: Any = None, dag_run: Any = None, ti:
 
 
 @task(doc_md=task_doc("validate_records"), multiple_outputs=False)
+@google_connection()
 def validate_records(spec_path: str, plan: Json) -> Json:
     from imagemill import steps
 
@@ -76,6 +81,7 @@ def validate_records(spec_path: str, plan: Json) -> Json:
 
 
 @task(doc_md=task_doc("publish"), multiple_outputs=False)
+@google_connection()
 def publish(
     spec_path: str, plan: Json, dag_run: Any = None, outlet_events: MutableMapping[Asset, Any] | None = None
 ) -> Json:
@@ -91,6 +97,7 @@ def publish(
 
 
 @task(doc_md=task_doc("prune_versions"), multiple_outputs=False)
+@google_connection()
 def prune_versions(spec_path: str) -> Json:
     from imagemill import steps
 
