@@ -1,15 +1,13 @@
-"""Who asks: Google credentials from wherever they are configured, and a place for others to provide them.
+"""Who asks: Google credentials from wherever they are configured.
 
-Order: what `provide` sets for this context (Airflow's connection, in tasks), a key file, Application Default
-Credentials; then the impersonation, if one is set. An emulator and public buckets are asked anonymously.
+Order: a key file, Application Default Credentials; then the impersonation, if one is set. An emulator and public
+buckets are asked anonymously.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -23,11 +21,6 @@ if TYPE_CHECKING:
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _CLOUD_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _FRESH = timedelta(minutes=5)
-
-Provider = Callable[[], "GoogleAuthCredentials"]
-"""Returns google-auth credentials; called once for each store that is opened anew."""
-
-_provider: ContextVar[Provider | None] = ContextVar("google_credentials_provider", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +46,6 @@ class Identity(Protocol):
     def renew(self) -> None:
         """Forgets the token: the service has refused it."""
         ...
-
-
-@contextmanager
-def provide(provider: Provider) -> Iterator[None]:
-    """Uses other Google credentials in this context, for stores that are opened within it."""
-    before = _provider.set(provider)
-    try:
-        yield
-    finally:
-        _provider.reset(before)
-
-
-def current_provider() -> Provider | None:
-    """Returns what `provide` has set for this context."""
-    return _provider.get()
 
 
 class Anonymous:
@@ -136,11 +114,10 @@ def google_identity(settings: ObjectStoreSettings) -> Identity:
     Raises:
         CallerError: There are no credentials, or they cannot be read.
     """
-    provider = current_provider()
-    if settings.gcs_emulator or (settings.gcs_anonymous and provider is None):
+    if settings.gcs_emulator or settings.gcs_anonymous:
         return Anonymous()
     try:
-        credentials = provider() if provider else _configured(settings)
+        credentials = _configured(settings)
         for account in _chain(settings):
             credentials = account(credentials)
         return GoogleIdentity(credentials)

@@ -12,7 +12,7 @@ from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from imagemill.errors import CallerError, TemporaryFault
-from imagemill.storage.credentials import Anonymous, Identity, Provider, current_provider, google_identity
+from imagemill.storage.credentials import Anonymous, Identity, google_identity
 from imagemill.storage.object_faults import Doing, Place, explain, request_fault
 from imagemill.storage.retry import Pace, RequestFault, Retrier, Spent
 from imagemill.storage.settings import GOOGLE_ENDPOINT, ObjectStoreSettings
@@ -132,13 +132,11 @@ class ObjectClient:
 
 
 def open_client(scheme: str, bucket: str, settings: ObjectStoreSettings) -> ObjectClient:
-    """Returns the connection to a bucket; the same one for the same settings and credentials, as connecting is slow."""
+    """Returns the connection to a bucket; the same one for the same settings, as connecting is slow."""
     # A forked child must not use its parent's connections.
-    return _client(scheme, bucket, settings, current_provider(), os.getpid())
+    return _client(scheme, bucket, settings, os.getpid())
 
 
 @lru_cache(OPEN_CLIENTS)
-def _client(
-    scheme: str, bucket: str, settings: ObjectStoreSettings, _provider: Provider | None, _process: int
-) -> ObjectClient:
+def _client(scheme: str, bucket: str, settings: ObjectStoreSettings, _process: int) -> ObjectClient:
     return ObjectClient(scheme, bucket, settings)

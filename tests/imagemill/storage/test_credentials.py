@@ -2,88 +2,29 @@
 
 import datetime
 import json
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import google.auth.credentials
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from imagemill.errors import CallerError, TemporaryFault
 from imagemill.storage import open_store
-from imagemill.storage.credentials import Anonymous, GoogleIdentity, google_identity, provide
+from imagemill.storage.credentials import Anonymous, GoogleIdentity, google_identity
 from imagemill.storage.settings import ObjectStoreSettings
 from tests.support.gcs.faults import Rule
+from tests.support.google_sign_in import ACCOUNT, token_server
 
-ACCOUNT = "mill@demo.iam.gserviceaccount.com"
 
-
-class TokenServer:
-    """Signs service accounts in, and keeps what the storage behind it was asked with."""
-
-    def __init__(self):
-        self.status, self.tokens, self.seen = 200, 0, []
-        ours = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
-
-            def answer(self, status, content):
-                body = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
-                ours.tokens += 1
-                token = {"access_token": f"token-{ours.tokens}", "expires_in": 3600, "token_type": "Bearer"}
-                refusal = {"error": "invalid_grant", "error_description": "account not found"}
-                self.answer(ours.status, token if ours.status == 200 else refusal)
-
-            def do_GET(self):
-                ours.seen.append(dict(self.headers))
-                fresh = self.headers.get("Authorization") != "Bearer token-1"
-                self.answer(*((200, {"items": []}) if fresh else (401, {"error": {"message": "expired"}})))
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+@pytest.fixture(name="token_server")
+def running_token_server():
+    with token_server() as server:
+        yield server
 
 
 @pytest.fixture
-def token_server():
-    server = TokenServer()
-    thread = threading.Thread(target=server.server.serve_forever)
-    thread.start()
-    yield server
-    server.server.shutdown()
-    thread.join()
-    server.server.server_close()
-
-
-@pytest.fixture(scope="module")
-def private_key():
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
-@pytest.fixture
-def key_file(tmp_path, private_key, token_server):
+def key_file(tmp_path, token_server):
     path = tmp_path / "key.json"
-    content = {
-        "type": "service_account",
-        "client_email": ACCOUNT,
-        "private_key": private_key,
-        "private_key_id": "1",
-        "token_uri": f"{token_server.url}/token",
-    }
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(token_server.key()))
     return str(path)
 
 
@@ -167,21 +108,6 @@ class Fixed(google.auth.credentials.Credentials):
         self.refreshed += 1
         self.token = self.text
         self.expiry = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + self.expires_in
-
-
-def test_provided_credentials_win_in_their_context(key_file):
-    settings = ObjectStoreSettings(gcs_key_file=key_file)
-    with provide(lambda: Fixed("theirs")):
-        assert google_identity(settings).token().text == "theirs"
-    assert google_identity(settings).token().text == "token-1"
-
-
-def test_stores_opened_for_others_are_not_shared(token_server):
-    settings = ObjectStoreSettings(gcs_endpoint=token_server.url)
-    for name in ("one", "two"):
-        with provide(lambda name=name: Fixed(name)):
-            list(open_store("gs://shared", settings=settings).list())
-    assert [request["Authorization"] for request in token_server.seen] == ["Bearer one", "Bearer two"]
 
 
 def test_a_token_about_to_expire_is_renewed_before_it_is_used():

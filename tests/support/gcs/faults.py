@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Operation = Literal["read", "list", "stat", "upload", "copy", "delete", "bucket", "other"]
 
@@ -20,6 +20,23 @@ Kind = Literal[
     "slow body",  # the answer's body trickles for `seconds`
     "corrupt",  # a byte changes on its way, in the direction in which the content travels
 ]
+
+
+_REMEMBERED = 100_000
+
+
+class Request(NamedTuple):
+    """What was asked.
+
+    Attributes:
+        operation: What for.
+        name: The object's name; a listing's prefix.
+        part: The range of bytes that was wanted, or the token of a listing's page; "" for the whole or the first.
+    """
+
+    operation: Operation
+    name: str
+    part: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +80,7 @@ class FaultPlan:
         self._rules: list[Rule] = []
         self._met: list[int] = []
         self.requests: Counter[Operation] = Counter()
+        self.latest: deque[Request] = deque(maxlen=_REMEMBERED)
         self.struck = 0
 
     def set(self, rules: list[Mapping[str, Any]]) -> None:
@@ -70,13 +88,15 @@ class FaultPlan:
         self._rules = [Rule(**rule) for rule in rules]
         self._met = [0] * len(self._rules)
         self.requests.clear()
+        self.latest.clear()
         self.struck = 0
 
-    def strike(self, operation: Operation, name: str, token: str) -> Rule | None:
+    def strike(self, request: Request, token: str) -> Rule | None:
         """Counts a request and returns the rule that strikes it: the first that has one left for it."""
-        self.requests[operation] += 1
+        self.requests[request.operation] += 1
+        self.latest.append(request)
         for number, rule in enumerate(self._rules):
-            if not rule.covers(operation, name, token):
+            if not rule.covers(request.operation, request.name, token):
                 continue
             self._met[number] += 1
             turn = self._met[number] - rule.skip

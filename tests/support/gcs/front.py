@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from multidict import CIMultiDict
 
-from tests.support.gcs.faults import FaultPlan, Rule
+from tests.support.gcs.faults import FaultPlan, Request, Rule
 from tests.support.gcs.requests import Asked, understand
 from tests.support.gcs.resumable import ResumableUploads, json_error
 from tests.support.gcs.upstream import Answer, Upstream
@@ -42,7 +42,8 @@ class Front:
         return app
 
     async def _tell(self, _: web.Request) -> web.Response:
-        return web.json_response({"requests": self._faults.requests, "struck": self._faults.struck})
+        faults = self._faults
+        return web.json_response({"requests": faults.requests, "struck": faults.struck, "latest": list(faults.latest)})
 
     async def _instruct(self, request: web.Request) -> web.Response:
         self._faults.set(await request.json())
@@ -52,7 +53,8 @@ class Front:
         asked = understand(request)
         resumable = asked.operation == "upload" and not asked.xml and self._resumable.owns(request)
         name = self._resumable.name(request) if resumable else asked.name
-        rule = self._faults.strike(asked.operation, name, request.headers.get("Authorization", ""))
+        part = request.headers.get("Range") or request.query.get("pageToken", "")
+        rule = self._faults.strike(Request(asked.operation, name, part), request.headers.get("Authorization", ""))
         body = await request.read()
 
         async def work(content: bytes) -> Answer:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.support.gcs.faults import Rule
+from tests.support.gcs.faults import Operation, Request, Rule
 from tests.support.gcs.front import CONTROL
 from tests.support.servers import LOOPBACK, free_ports, running, wait_until
 
@@ -42,6 +42,11 @@ class Emulator:
     def seen(self) -> dict[str, int]:
         """Returns how many requests of each operation came since `strike`."""
         return json.loads(self._ask("GET", CONTROL))["requests"]
+
+    def asked(self, operation: Operation) -> list[Request]:
+        """Returns the requests of one operation since `strike`, oldest first."""
+        latest = (Request(*each) for each in json.loads(self._ask("GET", CONTROL))["latest"])
+        return [request for request in latest if request.operation == operation]
 
     def struck(self) -> int:
         """Returns how many requests the rules have hit."""
