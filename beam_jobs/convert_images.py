@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -24,6 +25,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineS
 
 from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
+from imagemill.conversion.step_processes import Work, on_this_machine
 from imagemill.errors import CallerError, TemporaryFault, failure_line
 from imagemill.plan import ConversionPlan, parse_plan
 from imagemill.runners import worker_processes
@@ -101,16 +103,23 @@ def run(arguments: Arguments) -> None:
     runner = _runner(arguments.runner)
     options = PipelineOptions([*arguments.beam, f"--runner={arguments.runner}"])
     processes = arguments.processes or processes_for(plan, arguments.runner, options)
-    pipeline = beam.Pipeline(runner=runner, options=options)
-    _ = pipeline | "Convert" >> ConvertImages(plan, folder, arguments.block_bytes, processes)
     where = f"{arguments.runner}, {processes} processes" if processes > 1 else arguments.runner
     _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, where)
-    # What Beam's import left behind is not garbage: without it, collections among the rows cost a quarter less.
-    gc.freeze()
-    try:
-        _finish(pipeline.run(), arguments.runner)
-    finally:
-        gc.unfreeze()
+    with _work(plan, folder, processes, in_memory=_runs_in_this_process(arguments.runner, options)) as work:
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        _ = pipeline | "Convert" >> ConvertImages(work, arguments.block_bytes)
+        # What Beam's import left behind is not garbage: without it, collections among the rows cost a quarter less.
+        gc.freeze()
+        try:
+            _finish(pipeline.run(), arguments.runner)
+        finally:
+            gc.unfreeze()
+
+
+def _work(plan: ConversionPlan, folder: str, processes: int, *, in_memory: bool) -> AbstractContextManager[Work]:
+    if in_memory:
+        return on_this_machine(plan, folder, processes=processes)
+    return nullcontext(Work(plan, folder, processes))
 
 
 def _finish(result: PipelineResult, runner: str) -> None:
@@ -123,10 +132,18 @@ def _finish(result: PipelineResult, runner: str) -> None:
 
 def processes_for(plan: ConversionPlan, runner: str, options: PipelineOptions) -> int:
     """Returns how many processes write shards: on a cluster, or beside Beam's own local workers, no further ones."""
-    if runner != DEFAULT_RUNNER or options.view_as(DirectOptions).direct_num_workers != 1:
+    if not _runs_in_this_process(runner, options):
         return 1
     shards = sum(split.shards for split in plan.splits)
     return worker_processes(rows=plan.rows, image_bytes=plan.image_bytes, shards=shards, cpus=_cpus())
+
+
+def _runs_in_this_process(runner: str, options: PipelineOptions) -> bool:
+    """Tells whether one process takes all steps, or starts the processes that do."""
+    direct = options.view_as(DirectOptions)
+    return (
+        runner == DEFAULT_RUNNER and direct.direct_num_workers == 1 and direct.direct_running_mode != "multi_processing"
+    )
 
 
 def _cpus() -> int:

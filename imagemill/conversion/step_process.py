@@ -1,7 +1,7 @@
 """The process at the other end of `imagemill.conversion.step_processes`: `python -m imagemill.conversion.step_process`.
 
-It takes the steps that it is asked for on stdin, and answers on stdout with what they came to; both are pickles. It
-ends when its stdin does, in the middle of a shard too: no parent, no work.
+It takes the steps that it is asked for on stdin, and answers on stdout with what they came to and, where that is an
+error, its trace; both are pickles. It ends when its stdin does, in the middle of a shard too: no parent, no work.
 """
 
 from __future__ import annotations
@@ -16,24 +16,27 @@ import threading
 import traceback
 from typing import IO, Any
 
+from imagemill.conversion.batches import Carried, Spool
 from imagemill.conversion.engine import Conversion
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Takes one step after the other, until there are no more requests; then ends the process at once.
 
-    The first request is the plan and the version's URI, every other the name of a step of `Conversion` and its
-    arguments.
+    The first request introduces the work: the plan, the version's URI, and the files that batches wait in with the
+    number of this process's own (none where the runner carries them). Every other is the name of a step of
+    `Conversion` and its arguments.
     """
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, waiting), daemon=True).start()
-    conversion = Conversion(*waiting.get())
+    plan, version_uri, files, own = waiting.get()
+    conversion = Conversion(plan, version_uri, Spool(files, own) if files else Carried())
     gc.freeze()
     while True:
         step, arguments = waiting.get()
-        answer: object
+        answer: tuple[object, str]
         try:
-            answer = getattr(conversion, step)(*arguments)
+            answer = getattr(conversion, step)(*arguments), ""
         except Exception as error:  # whatever it is, it is raised again on the other side
             answer = _portable(error), f"in a process of its own:\n{traceback.format_exc()}"
         pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)

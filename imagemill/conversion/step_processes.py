@@ -15,21 +15,22 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, ClassVar, Literal
 
 import imagemill
-from imagemill.conversion.engine import Conversion
+from imagemill.conversion.batches import Batches, Spool
+from imagemill.conversion.engine import CARRIED, Conversion
 from imagemill.errors import TemporaryFault
 from imagemill.plan import ConversionPlan
 
 CHILD = ["-P", "-m", "imagemill.conversion.step_process"]
 """Python's arguments."""
 
-Name = Literal["read", "resolve", "write"]
+Name = Literal["read", "resolve", "write", "compare", "sort_rejects"]
 """A step: a method of `Conversion`."""
 
 
@@ -41,11 +42,29 @@ class Work:
         plan: What to convert.
         version_uri: Folder of the version.
         processes: Processes that each worker uses; 1 is the worker itself.
+        spooled: Batches wait in files that this process has open, between `on_this_machine` and its end.
     """
 
     plan: ConversionPlan
     version_uri: str
     processes: int = 1
+    spooled: bool = False
+
+
+@contextmanager
+def on_this_machine(plan: ConversionPlan, version_uri: str, *, processes: int) -> Iterator[Work]:
+    """Opens what a job needs all of whose steps are taken by this process, or by those that it starts."""
+    work = Work(plan, version_uri, processes, spooled=True)
+    crew = _Crew.lease(work, new=True)
+    try:
+        yield work
+    finally:
+        crew.release()
+
+
+def batches_of(work: Work) -> Batches:
+    """Returns where the batches of a job wait."""
+    return _Crew.find(work).spool or CARRIED if work.spooled else CARRIED
 
 
 class Steps:
@@ -62,18 +81,18 @@ class Steps:
     def __init__(self, name: Name, work: Work) -> None:
         self._name = name
         self._waiting: deque[Future[Any]] = deque()
-        self._conversion = Conversion(work.plan, work.version_uri) if work.processes == 1 else None
-        self._pool = None if self._conversion else _Pool.lease(work)
+        self._crew = _Crew.lease(work) if work.processes > 1 else None
+        self._here = None if self._crew else Conversion(work.plan, work.version_uri, batches_of(work))
 
     def take(self, *arguments: object) -> Iterator[Any]:
         """Begins a step, and yields what earlier ones came to, if it has to wait for them."""
-        if self._pool is None:
-            yield getattr(self._conversion, self._name)(*arguments)
+        if self._crew is None:
+            yield getattr(self._here, self._name)(*arguments)
             return
         # One more than there are processes waits its turn, so that none of them does.
-        while len(self._waiting) > self._pool.processes:
+        while len(self._waiting) > self._crew.processes:
             yield self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._name, arguments))
+        self._waiting.append(self._crew.submit(self._name, arguments))
 
     def finish(self) -> Iterator[Any]:
         """Yields what is left."""
@@ -81,40 +100,48 @@ class Steps:
             yield self._waiting.popleft().result()
 
     def close(self) -> None:
-        """Ends the processes, whatever they are doing, unless another kind of steps uses them."""
+        """Ends the processes, whatever they are doing, unless somebody else uses them."""
         for waiting in self._waiting:
             waiting.cancel()
         self._waiting.clear()
-        if self._pool is not None:
-            self._pool.release()
-            self._pool = None
+        if self._crew is not None:
+            self._crew.release()
+            self._crew = None
 
 
-class _Pool:
-    """Processes for one version; started when first leased, ended when last released."""
+class _Crew:
+    """Processes for one version, and the files they share; started when first leased, ended when last released."""
 
-    _leased: ClassVar[dict[tuple[str, int], _Pool]] = {}
+    _leased: ClassVar[dict[tuple[str, int, bool], _Crew]] = {}
     _lock = Lock()
 
     def __init__(self, work: Work) -> None:
         self.processes = work.processes
-        self._key = work.version_uri, work.processes
+        members = work.processes if work.processes > 1 else 0
+        self.spool = Spool.create(1 + members) if work.spooled else None
+        self._key = _key(work)
         self._leases = 0
-        self._workers = [_Worker(work) for _ in range(work.processes)]
+        self._workers = [_Worker(work, self.spool, number) for number in range(1, members + 1)]
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(work.processes, thread_name_prefix="step")
 
     @classmethod
-    def lease(cls, work: Work) -> _Pool:
+    def lease(cls, work: Work, *, new: bool = False) -> _Crew:
         with cls._lock:
-            key = work.version_uri, work.processes
-            pool = cls._leased.get(key)
-            if pool is None:
-                pool = cls._leased[key] = cls(work)
-            pool._leases += 1
-            return pool
+            crew = cls.find(work) if work.spooled and not new else cls._leased.get(_key(work))
+            if crew is None:
+                crew = cls._leased[_key(work)] = cls(work)
+            crew._leases += 1
+            return crew
+
+    @classmethod
+    def find(cls, work: Work) -> _Crew:
+        crew = cls._leased.get(_key(work))
+        if crew is None:
+            raise RuntimeError(f"the files that {work.version_uri} is made with are not open in this process")
+        return crew
 
     def release(self) -> None:
         with self._lock:
@@ -125,6 +152,8 @@ class _Pool:
         for worker in self._workers:
             worker.close()
         self._threads.shutdown(wait=True)
+        if self.spool:
+            self.spool.close()
 
     def submit(self, name: Name, arguments: tuple[object, ...]) -> Future[Any]:
         return self._threads.submit(self._take, name, arguments)
@@ -137,10 +166,15 @@ class _Pool:
             self._idle.put(worker)
 
 
+def _key(work: Work) -> tuple[str, int, bool]:
+    return work.version_uri, work.processes, work.spooled
+
+
 class _Worker:
     """One process and the pipes to it."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, spool: Spool | None, number: int) -> None:
+        files = spool.descriptors if spool else ()
         root = str(Path(imagemill.__file__).parents[1])
         path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
         self._process = subprocess.Popen(
@@ -148,8 +182,9 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path},
+            pass_fds=files,
         )
-        self._introduction: tuple[object, ...] | None = (work.plan, work.version_uri)
+        self._introduction: tuple[object, ...] | None = (work.plan, work.version_uri, files, number)
 
     def take(self, name: Name, arguments: tuple[object, ...]) -> Any:
         try:
@@ -157,17 +192,16 @@ class _Worker:
                 self._send(self._introduction)
                 self._introduction = None
             self._send((name, arguments))
-            answer = pickle.load(_pipe(self._process.stdout))  # noqa: S301 - from our own child
+            answer, trace = pickle.load(_pipe(self._process.stdout))  # noqa: S301 - from our own child
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             code = self._process.wait()
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise TemporaryFault(
                 f"a process that converts images ended with {how}; the machine may have run out of memory"
             ) from error
-        if type(answer) is tuple:  # a failure: what steps return is no plain tuple
-            failure, trace = answer
-            failure.add_note(trace)
-            raise failure
+        if trace:
+            answer.add_note(trace)
+            raise answer
         return answer
 
     def close(self) -> None:

@@ -146,8 +146,8 @@ def test_a_killed_process_stops_the_job_and_is_no_bug(mixture, convert, capfd, m
 
 
 def test_the_same_bytes_however_many_ranges(mixture, version, convert, monkeypatch):
-    monkeypatch.setattr("imagemill.conversion.engine.ROWS_PER_BUCKET", 9)
-    monkeypatch.setattr("imagemill.conversion.engine.HELD_BYTES", 300)
+    monkeypatch.setattr("imagemill.conversion.layout.ROWS_PER_BUCKET", 9)
+    monkeypatch.setattr("imagemill.conversion.reject_lines.HELD_BYTES", 300)
     assert digests_of(convert(mixture, "other", arguments=["--index_block_bytes=200"])) == digests_of(version)
 
 

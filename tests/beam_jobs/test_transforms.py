@@ -25,7 +25,7 @@ def test_the_jobs_counters_are_the_manifests(mixture, tmp_path):
     version = tmp_path / "v"
     plan = mixture.plan(version)
     pipeline = Pipeline(runner="FnApiRunner")
-    done = pipeline | ConvertImages(plan, str(version), block_bytes=500)
+    done = pipeline | ConvertImages(Work(plan, str(version)), block_bytes=500)
     assert_that(done, equal_to(["manifest.json"]))
     result = pipeline.run()
     result.wait_until_finish()
@@ -40,17 +40,19 @@ def test_the_jobs_counters_are_the_manifests(mixture, tmp_path):
     }
 
 
-def test_rejects_are_written_in_order_in_one_file(tmp_path):
+def test_rejects_are_written_in_order_in_one_file(mixture, tmp_path):
+    plan = mixture.plan(tmp_path)
     lines = [(1, b"f" * 16 + b'{"z"}\n'), (0, b"0" * 15 + b'2{"b"}\n'), (0, b"0" * 15 + b'1{"c"}\n')]
     with Pipeline(runner="FnApiRunner") as pipeline:
-        entries = pipeline | Create(lines) | WriteRejects(str(tmp_path))
+        entries = pipeline | Create(lines) | WriteRejects(Work(plan, str(tmp_path)))
         assert_that(entries, lambda found: equal_to([18])([entry.bytes for entry in found]))
     assert (tmp_path / "rejects.jsonl").read_bytes() == b'{"c"}\n{"b"}\n{"z"}\n'
 
 
-def test_no_reject_is_an_empty_file(tmp_path):
+def test_no_reject_is_an_empty_file(mixture, tmp_path):
+    plan = mixture.plan(tmp_path)
     with Pipeline(runner="FnApiRunner") as pipeline:
-        _ = pipeline | Create([]) | WriteRejects(str(tmp_path))
+        _ = pipeline | Create([]) | WriteRejects(Work(plan, str(tmp_path)))
     assert (tmp_path / "rejects.jsonl").read_bytes() == b""
 
 
@@ -59,7 +61,7 @@ def test_identical_images_of_two_shards_are_found(mixture, tmp_path):
     train = pack_digests([KeyDigest(b"x" * 32, 0, "a"), KeyDigest(b"y" * 32, 0, "b")], split="train", ranges=2)
     test = pack_digests([KeyDigest(b"x" * 32, 1, "c")], split="test", ranges=2)
     with Pipeline(runner="FnApiRunner") as pipeline:
-        facts = pipeline | Create([*train.items(), *test.items()]) | FindSharedImages(plan)
+        facts = pipeline | Create([*train.items(), *test.items()]) | FindSharedImages(Work(plan, str(tmp_path)))
         assert_that(facts, lambda found: equal_to([2])([fact.split_leaks.records for fact in found]))
 
 

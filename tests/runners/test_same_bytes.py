@@ -23,9 +23,9 @@ class FailOnce(beam.DoFn):  # of this script, not of a module: so the class itse
         self._work = work
 
     def setup(self):
-        from beam_jobs.transforms import _WriteShardFn
+        from beam_jobs.step_fns import WriteShardFn
 
-        self._writer = _WriteShardFn(self._work)
+        self._writer = WriteShardFn(self._work)
         self._writer.setup()
 
     def process(self, shard):
@@ -37,7 +37,7 @@ class FailOnce(beam.DoFn):  # of this script, not of a module: so the class itse
 
 
 if __name__ == "__main__":
-    transforms._WriteShardFn = FailOnce
+    transforms.WriteShardFn = FailOnce
     sys.exit(convert_images.main())
 """
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from imagemill.conversion.blocks import Block
-from imagemill.conversion.engine import Layout, read_rows, resolve_rows, write_references
+from imagemill.conversion.engine import read_rows, resolve_rows, write_references
+from imagemill.conversion.layout import Layout
 from imagemill.conversion.resolution import Placement
 from imagemill.conversion.step_processes import Steps, Work
 from imagemill.errors import CallerError, TemporaryFault
@@ -141,7 +142,7 @@ from imagemill.plan import parse_plan
 from imagemill.conversion.step_processes import Steps, Work
 plan = parse_plan(Path(sys.argv[1]).read_bytes(), where="")
 opened = Steps("write", Work(plan, sys.argv[2], 2))
-print(*(worker._process.pid for worker in opened._pool._workers), flush=True)
+print(*(worker._process.pid for worker in opened._crew._workers), flush=True)
 time.sleep(600)
 """
 

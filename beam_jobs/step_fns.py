@@ -1,0 +1,186 @@
+"""The steps of the conversion as DoFns: what a stage decides, `imagemill` decides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from imagemill.conversion.accounting import Tally, add_tallies
+from imagemill.conversion.batches import Batch
+from imagemill.conversion.blocks import Block
+from imagemill.conversion.engine import Step, WrittenShard
+from imagemill.conversion.reject_lines import write_rejects
+from imagemill.conversion.step_processes import Name, Steps, Work, batches_of
+from imagemill.manifest import MANIFEST, FileEntry, ShardEntry
+from imagemill.storage import open_store
+from imagemill.version.facts import ImageStatistics, SharingFacts, add_sharing, add_statistics
+from imagemill.version.files import version_files
+
+Outcome = ShardEntry | FileEntry | Tally | ImageStatistics | SharingFacts
+"""What the manifest and the facts are made of."""
+
+Numbered = tuple[int, Batch]
+"""A batch and the number of the bucket, range or shard it belongs to."""
+
+REJECTS = "rejects"
+OUTCOMES = "outcomes"
+DIGESTS = "digests"
+
+_NAMESPACE = "imagemill"
+_log = logging.getLogger(__name__)
+
+
+class StepFn(beam.DoFn):
+    """A step of the conversion; a bundle ends when its last element is done with."""
+
+    step: Name
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def setup(self) -> None:
+        self._steps = Steps(self.step, self._work)
+
+    def process(self, element: Any) -> Iterator[Any]:
+        for taken in self._steps.take(*self.arguments(element)):
+            yield from self.report(taken)
+
+    def finish_bundle(self) -> Iterator[WindowedValue | TaggedOutput]:
+        for taken in self._steps.finish():
+            for output in self.report(taken):
+                yield _in_global_window(output)
+
+    def teardown(self) -> None:
+        self._steps.close()
+
+    def arguments(self, element: Any) -> tuple[object, ...]:
+        """Returns what the step is called with, all of it fit to be pickled."""
+        number, batches = element
+        return number, list(batches)
+
+    def report(self, taken: Any) -> Iterator[Any]:
+        """Yields a step's outputs and counts them: metrics are counted on the DoFn's own thread, as Beam needs."""
+        yield taken
+
+
+class _PlaceRowsFn(StepFn):
+    """A step that packs rows and counts on the way."""
+
+    def report(self, taken: Step) -> Iterator[Numbered | TaggedOutput]:
+        _count(taken.tally)
+        yield from taken.rows.items()
+        for batch in taken.rejects.items():
+            yield TaggedOutput(REJECTS, batch)
+        yield TaggedOutput(OUTCOMES, taken.tally)
+
+
+class ReadRowsFn(_PlaceRowsFn):
+    """Reads one block of the index."""
+
+    step = "read"
+
+    def arguments(self, element: Block) -> tuple[object, ...]:
+        return (element,)
+
+
+class ResolveRowsFn(_PlaceRowsFn):
+    """Decides what the rows of one bucket come to."""
+
+    step = "resolve"
+
+    def arguments(self, element: tuple[int, Iterable[Batch]]) -> tuple[object, ...]:
+        return (list(element[1]),)
+
+
+class WriteShardFn(StepFn):
+    """Writes one shard."""
+
+    step = "write"
+
+    def report(self, taken: WrittenShard) -> Iterator[Outcome | TaggedOutput]:
+        _count(taken.tally)
+        Metrics.counter(_NAMESPACE, "shards").inc()
+        Metrics.counter(_NAMESPACE, "record_bytes").inc(taken.entry.bytes)
+        _log.info("wrote %s: %d records", taken.entry.name, taken.entry.records)
+        yield taken.entry
+        yield taken.images
+        yield taken.tally
+        for batch in taken.rejects.items():
+            yield TaggedOutput(REJECTS, batch)
+        for batch in taken.digests.items():
+            yield TaggedOutput(DIGESTS, batch)
+
+
+class CompareDigestsFn(StepFn):
+    """Finds identical images in one range of digests."""
+
+    step = "compare"
+
+    def arguments(self, element: tuple[int, Iterable[Batch]]) -> tuple[object, ...]:
+        return (list(element[1]),)
+
+
+class SortRejectsFn(StepFn):
+    """Sorts one range of rejects."""
+
+    step = "sort_rejects"
+
+    def report(self, taken: Numbered) -> Iterator[tuple[None, Numbered]]:
+        yield None, taken
+
+
+class WriteRejectsFn(beam.DoFn):
+    """Writes all rejects, without ever holding all of them."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def process(self, ranges: tuple[None, Iterable[Numbered]]) -> Iterator[FileEntry]:
+        version = open_store(self._work.version_uri)
+        yield write_rejects(ranges[1], batches=batches_of(self._work), version=version)
+
+
+class WriteVersionFn(beam.DoFn):
+    """Writes the small files and then the manifest, once everything else is written."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def process(self, outcomes: tuple[None, Iterable[Outcome]]) -> Iterator[str]:
+        every = list(outcomes[1])
+        (rejects,) = (entry for entry in every if type(entry) is FileEntry)
+        files = version_files(
+            plan=self._work.plan,
+            shards=[entry for entry in every if isinstance(entry, ShardEntry)],
+            rejects=rejects,
+            tally=add_tallies(part for part in every if isinstance(part, Tally)),
+            images=add_statistics(part for part in every if isinstance(part, ImageStatistics)),
+            sharing=add_sharing(part for part in every if isinstance(part, SharingFacts)),
+        )
+        version = open_store(self._work.version_uri)
+        for name, data in files.items():
+            version.write(name, data)
+        _log.info("wrote %s/%s", self._work.version_uri, MANIFEST)
+        yield MANIFEST
+
+
+def _in_global_window(output: Any) -> WindowedValue | TaggedOutput:
+    """Returns an output as the end of a bundle has to give it."""
+    if isinstance(output, TaggedOutput):
+        return TaggedOutput(output.tag, _in_global_window(output.value))
+    return WindowedValue(output, GlobalWindow().max_timestamp(), [GlobalWindow()])
+
+
+def _count(tally: Tally) -> None:
+    """Adds to the job's metrics; called on the DoFn's own thread, as Beam's metrics need."""
+    for name in ("rows", "records", "duplicates"):
+        Metrics.counter(_NAMESPACE, name).inc(getattr(tally, name).total())
+    for reason, count in tally.reasons.items():
+        Metrics.counter(_NAMESPACE, f"rejected_{reason}").inc(count)
