@@ -30,28 +30,42 @@ _MEMORY = Path("/dev/shm")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.support.gcs", description=__doc__)
+    parser.add_argument("--host", default=LOOPBACK, help="address to serve on; by default this machine alone")
+    parser.add_argument("--url", help="base URL by which clients know it, where they are on other machines")
     parser.add_argument("--port", type=int, default=0, help="port to serve on; by default a free one")
     parser.add_argument("--backend", choices=("filesystem", "memory"), default="filesystem")
     parser.add_argument("--root", type=Path, help="folder of the filesystem backend")
     parser.add_argument("--bucket", action="append", default=[], help="bucket to make; by default `demo`")
     options = parser.parse_args()
-    # fake-gcs-server flushes two files for each upload, which costs nothing in memory.
-    with tempfile.TemporaryDirectory(prefix="imagemill-gcs-", dir=_MEMORY if _MEMORY.is_dir() else None) as scratch:
+    if options.root:
+        options.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="imagemill-gcs-", dir=_scratch(options.root)) as scratch:
         root = options.root or Path(scratch) / "buckets"
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(exist_ok=True)
         port, behind = options.port or free_ports(1)[0], free_ports(1)[0]
+        url = options.url or f"http://{LOOPBACK}:{port}"
         log = Path(scratch) / "fake-gcs.log"
-        behind_the_front = _fake_gcs(behind, front=port, backend=options.backend, root=root, log=log)
+        behind_the_front = _fake_gcs(behind, url=url, backend=options.backend, root=root, log=log)
         with behind_the_front, suppress(KeyboardInterrupt):
-            asyncio.run(_serve(port, behind, options.bucket or ["demo"]))
+            asyncio.run(_serve(options.host, port, behind, options.bucket or ["demo"], url))
+
+
+def _scratch(root: Path | None) -> Path | None:
+    """Returns where fake-gcs-server's temporary files belong: beside the buckets, so that it can move them there.
+
+    It flushes two files for each upload, which costs nothing in memory.
+    """
+    if root:
+        return root.parent
+    return _MEMORY if _MEMORY.is_dir() else None
 
 
 @contextmanager
-def _fake_gcs(port: int, *, front: int, backend: str, root: Path, log: Path) -> Iterator[None]:
+def _fake_gcs(port: int, *, url: str, backend: str, root: Path, log: Path) -> Iterator[None]:
     command = [
         str(_get_binary_path()), "-scheme", "http", "-host", LOOPBACK, "-port", str(port), "-backend", backend,
         "-filesystem-root", str(root), "-log-level", "error",
-        "-external-url", f"http://{LOOPBACK}:{front}", "-public-host", f"{LOOPBACK}:{port}",
+        "-external-url", url, "-public-host", f"{LOOPBACK}:{port}",
     ]  # fmt: skip
     with log.open("wb") as output:
         # Its temporary files are best on one file system with the buckets.
@@ -72,15 +86,16 @@ def _answers(port: int) -> bool:
     return False
 
 
-async def _serve(port: int, behind: int, buckets: list[str]) -> None:
+async def _serve(host: str, port: int, behind: int, buckets: list[str], url: str) -> None:
     upstream = Upstream(f"http://{LOOPBACK}:{behind}")
     runner = web.AppRunner(Front(upstream).application(), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, port, backlog=1024).start()
+    await web.TCPSite(runner, host, port, backlog=1024).start()
     found = Emulator(f"http://{LOOPBACK}:{port}")
     for bucket in buckets:
-        await asyncio.to_thread(found.make_bucket, bucket)
-    lines = (f"export {name}={shlex.quote(value)}" for name, value in client_environment(found.url).items())
+        if not await upstream.has_bucket(bucket):  # a folder given by --root may hold it
+            await asyncio.to_thread(found.make_bucket, bucket)
+    lines = (f"export {name}={shlex.quote(value)}" for name, value in client_environment(url).items())
     named = ", ".join(f"gs://{name}" for name in buckets)
     print("\n".join([*lines, f"# serving {named}; stop with Ctrl-C"]), flush=True)
     stopped = asyncio.Event()
