@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from imagemill.cli import convert, data, diff, refresh, specs, versions
+from imagemill.cli import convert, data, diff, doctor, refresh, specs, versions
 from imagemill.cli.output import report_error
 from imagemill.errors import ImagemillError
 
@@ -42,6 +42,7 @@ for _command in (
     versions.publish,
     versions.rollback,
     versions.prune,
+    doctor.doctor,
 ):
     cli.add_command(_command)
 

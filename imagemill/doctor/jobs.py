@@ -1,0 +1,84 @@
+"""Checks of how a dataset's Beam job would be run, and whether its workers would know this project."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+from imagemill.doctor.finding import Finding, fault, good, warning
+from imagemill.doctor.packages import DISTRIBUTION, installed_version
+from imagemill.runners import OptionValue
+from imagemill.spec import DatasetSpec
+from imagemill.storage.uri import is_local
+
+_PARTS = ("imagemill/__init__.py", "beam_jobs/__init__.py")
+_MAKE = "make one with `python -m build --wheel`"
+
+
+def check_job(spec: DatasetSpec, *, emulator: bool) -> Iterator[Finding]:
+    """Checks the runner and what its workers get.
+
+    Args:
+        spec: The dataset.
+        emulator: gs:// is served by an emulator on this machine.
+    """
+    check, runner = f"runner {spec.name}", spec.conversion.runner
+    options = spec.conversion.runner_options
+    if installed_version("apache-beam") is None:
+        yield fault(check, "apache-beam is not installed", "install imagemill with its dependencies")
+    elif runner == "dataflow" and (problem := _out_of_reach(spec, emulator)):
+        yield fault(check, *problem)
+    elif runner == "prism" and "prism_location" not in options:
+        yield warning(check, "Beam would download Prism", "install it, and name it by runner_options.prism_location")
+    else:
+        yield good(check, runner)
+    if runner in ("flink", "portable"):
+        yield _judge_workers(f"workers {spec.name}", options)
+
+
+def _out_of_reach(spec: DatasetSpec, emulator: bool) -> tuple[str, str] | None:
+    local = [place for place in (spec.locations.staging, spec.locations.output) if is_local(place)]
+    if local:
+        return f"Dataflow's workers cannot see {local[0]}", "move `locations` to a bucket, or use `runner: local`"
+    if emulator:
+        return "Dataflow's workers cannot see this machine's emulator", "unset STORAGE_EMULATOR_HOST"
+    return None
+
+
+def _judge_workers(check: str, options: Mapping[str, OptionValue]) -> Finding:
+    if wheel := options.get("extra_package"):
+        return judge_wheel(check, str(wheel))
+    if options.get("environment_type", "LOOPBACK") == "LOOPBACK":
+        says = "this process would be the only worker (environment_type LOOPBACK)"
+        return warning(check, says, "good for a look; give a cluster environment_type EXTERNAL and an extra_package")
+    says = "no `extra_package` is in runner_options: workers would lack imagemill"
+    return warning(check, says, f"name the wheel ({_MAKE}); ignore this where the workers have the project installed")
+
+
+def judge_wheel(check: str, place: str) -> Finding:
+    """Returns what is to be said of the package that a job ships to its workers."""
+    if not is_local(place):
+        return good(check, f"{place} is shipped; it is not looked into from here")
+    path = Path(place)
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            names = set(wheel.namelist())
+    except FileNotFoundError:
+        return fault(check, f"{path} is not there", f"{_MAKE}, and name it in runner_options.extra_package")
+    except (OSError, zipfile.BadZipFile) as error:
+        return fault(check, f"{path} cannot be read as a wheel ({error})", _MAKE)
+    if missing := [part for part in _PARTS if part not in names]:
+        return fault(check, f"{path} lacks {missing[0]}", f"it is not this project's wheel; {_MAKE}")
+    shipped, ours = path.name.split("-")[1], _our_version()
+    if ours is not None and shipped != ours:
+        return fault(check, f"{path} is imagemill {shipped}, and this is {ours}", f"ship the same version: {_MAKE}")
+    return good(check, f"{path} is imagemill {shipped}")
+
+
+def _our_version() -> str | None:
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return None
