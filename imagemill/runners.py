@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from imagemill.errors import CallerError
+
+if TYPE_CHECKING:
+    from imagemill.spec import Conversion
+    from imagemill.spec.dataflow import Dataflow
 
 OptionValue = str | int | float | bool | list[str] | None
 
@@ -35,6 +41,34 @@ _REQUIRED = {
     "dataflow": ("project", "region", "temp_location"),
 }
 
+DATAFLOW_KEYS = {
+    "project": "project",
+    "region": "region",
+    "temp_location": "temp_location",
+    "staging_location": "staging_location",
+    "worker_zone": "zone",
+    "service_account_email": "service_account",
+    "impersonate_service_account": "impersonate",
+    "network": "network",
+    "subnetwork": "subnetwork",
+    "no_use_public_ips": "public_ips",
+    "use_public_ips": "public_ips",
+    "machine_type": "machine_type",
+    "worker_machine_type": "machine_type",
+    "disk_size_gb": "disk_gb",
+    "num_workers": "num_workers",
+    "max_num_workers": "max_num_workers",
+    "autoscaling_algorithm": "autoscaling",
+    "labels": "labels",
+    "sdk_container_image": "worker_image",
+    "extra_package": "worker_wheel",
+    "extra_packages": "worker_wheel",
+    "experiments": "experiments",
+    "dataflow_service_options": "service_options",
+    "dataflow_endpoint": "endpoint",
+}
+"""The spec's key in `conversion.dataflow` for each of Beam's options that has one."""
+
 
 def beam_runner(runner: str) -> str:
     """Returns the name that Beam's `--runner` takes.
@@ -58,10 +92,56 @@ def pipeline_options(runner: str, options: Mapping[str, OptionValue]) -> dict[st
     chosen: dict[str, OptionValue] = {name: value for name, value in merged.items() if value is not None}
     missing = [name for name in _REQUIRED.get(runner, ()) if not chosen.get(name)]
     if missing:
-        raise CallerError(
-            f"runner {runner!r} needs {', '.join(missing)}; add it to conversion.runner_options in the spec"
-        )
+        section = "dataflow" if runner == "dataflow" else "runner_options"
+        raise CallerError(f"runner {runner!r} needs {', '.join(missing)}; add it to conversion.{section} in the spec")
     return chosen
+
+
+def conversion_options(
+    conversion: Conversion, runner: str, more: Mapping[str, OptionValue] = MappingProxyType({})
+) -> dict[str, OptionValue]:
+    """Returns the Beam options with which a spec's conversion runs on a runner, which need not be the spec's own.
+
+    Args:
+        conversion: What the spec says.
+        runner: The runner, in the spec's words.
+        more: Options that win over the spec's.
+
+    Raises:
+        CallerError: An option that the runner cannot do without is missing.
+    """
+    cloud = dataflow_options(conversion.dataflow) if runner == "dataflow" else {}
+    # Another runner's options mean nothing to this one, and may break it.
+    own = conversion.runner_options if runner == conversion.runner else {}
+    return pipeline_options(runner, {**cloud, **own, **more})
+
+
+def dataflow_options(settings: Dataflow) -> dict[str, OptionValue]:
+    """Returns what the spec says of Dataflow, as Beam's options; the wheel is added by whoever launches the job."""
+    autoscaling = {"throughput": "THROUGHPUT_BASED", "none": "NONE"}
+    options: dict[str, OptionValue] = {
+        "project": settings.project,
+        "region": settings.region,
+        "temp_location": settings.temp_location,
+        "staging_location": settings.staging_location or settings.temp_location,
+        "worker_zone": settings.zone,
+        "service_account_email": settings.service_account,
+        "impersonate_service_account": ",".join(settings.impersonate) or None,
+        "network": settings.network,
+        "subnetwork": settings.subnetwork,
+        "no_use_public_ips": None if settings.public_ips else True,
+        "machine_type": settings.machine_type,
+        "disk_size_gb": settings.disk_gb,
+        "num_workers": settings.num_workers,
+        "max_num_workers": settings.max_num_workers,
+        "autoscaling_algorithm": autoscaling[settings.autoscaling],
+        "labels": [f"{key}={value}" for key, value in sorted(settings.labels.items())],
+        "sdk_container_image": settings.worker_image,
+        "experiments": list(settings.experiments),
+        "dataflow_service_options": list(settings.service_options),
+        "dataflow_endpoint": settings.endpoint,
+    }
+    return {name: value for name, value in options.items() if value not in (None, [])}
 
 
 def worker_processes(*, rows: int, image_bytes: int, shards: int, cpus: int) -> int:

@@ -138,11 +138,10 @@ def _spec(dataset: str, source: Inputs, *, output: str, **parts: dict[str, Any])
 
 
 def _job(spec: DatasetSpec, *, runner: str, extra: tuple[str, ...]) -> list[str]:
-    from imagemill.runners import as_arguments, beam_runner, pipeline_options
+    from imagemill.runners import as_arguments, beam_runner, conversion_options
 
     given = dict(option.partition("=")[::2] for option in extra)
-    base = spec.conversion.runner_options if runner == spec.conversion.runner else {}
-    options = pipeline_options(runner, {**base, **given})
+    options = conversion_options(spec.conversion, runner, given)
     return [
         *(sys.executable, "-m", "beam_jobs.convert_images"),
         f"--runner={beam_runner(runner)}",

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from imagemill.cron import cron_problem
 from imagemill.spec.checks import Contradiction, check_location, contradictions, refuse
+from imagemill.spec.dataflow import Dataflow
 from imagemill.spec.part import Fraction, SpecPart
 from imagemill.spec.validation import Validation
 
@@ -211,7 +212,9 @@ class Conversion(SpecPart):
     runner: Literal["local", "prism", "flink", "portable", "dataflow"] = "local"
     """Where the Beam job runs; `local` is Beam's in-process runner."""
     runner_options: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict)
-    """Beam pipeline options, passed on as they are."""
+    """Beam pipeline options of the runner, passed on as they are."""
+    dataflow: Dataflow = Dataflow()
+    """Google Cloud Dataflow: project, region, machines."""
     shards: Shards = Shards()
     """How many files a version has."""
     formats: tuple[Literal["png", "jpeg", "gif", "bmp", "webp"], ...] = Field(("png", "jpeg"), min_length=1)

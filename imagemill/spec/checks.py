@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from imagemill.rows import UNASSIGNED
+from imagemill.runners import DATAFLOW_KEYS
 
 if TYPE_CHECKING:
     from imagemill.spec import DatasetSpec
@@ -178,14 +179,21 @@ def _runner_needs(spec: DatasetSpec) -> Iterator[Contradiction]:
             f"`runner: {runner}` needs the job server's address.",
             "Add `job_endpoint: host:8099` to `runner_options`.",
         )
-    if runner == "dataflow":
-        for name, meaning in _CLOUD_OPTIONS.items():
-            if not options.get(name):
-                yield Contradiction(at, f"`runner: dataflow` needs `{name}`.", f"Add `{name}: …`, {meaning}.")
-        temporary = options.get("temp_location")
-        if temporary and not str(temporary).startswith("gs://"):
-            problem = f"Dataflow cannot write its temporary files to `{temporary}`."
-            yield Contradiction((*at, "temp_location"), problem, "Use a gs:// prefix.")
+
+
+def _dataflow_needs(spec: DatasetSpec) -> Iterator[Contradiction]:
+    conversion, at = spec.conversion, ("conversion", "dataflow")
+    if conversion.runner != "dataflow":
+        return
+    for name, meaning in _CLOUD_OPTIONS.items():
+        if not getattr(conversion.dataflow, name):
+            yield Contradiction(at, f"`runner: dataflow` needs `{name}`.", f"Add `{name}: …`, {meaning}.")
+    for name in conversion.runner_options:
+        if key := DATAFLOW_KEYS.get(name):
+            problem = f"`{name}` has a key of its own for Dataflow, where it is checked."
+            yield Contradiction(
+                ("conversion", "runner_options", name), problem, f"Write it as `dataflow: {{{key}: …}}`."
+            )
 
 
 def _cloud_places(spec: DatasetSpec) -> Iterator[Contradiction]:
@@ -209,6 +217,7 @@ _CHECKS: tuple[tuple[set[str], _Check], ...] = (
     ({"locations"}, _places),
     ({"source", "locations"}, _source_apart),
     ({"conversion.runner", "conversion.runner_options"}, _runner_needs),
+    ({"conversion.runner", "conversion.runner_options", "conversion.dataflow"}, _dataflow_needs),
     ({"conversion.runner", "locations"}, _cloud_places),
 )
 

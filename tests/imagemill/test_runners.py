@@ -1,7 +1,16 @@
 import pytest
 
+from beam_jobs.convert_images import parse_arguments
 from imagemill.errors import CallerError
-from imagemill.runners import as_arguments, beam_runner, pipeline_options, worker_processes
+from imagemill.runners import (
+    DATAFLOW_KEYS,
+    as_arguments,
+    beam_runner,
+    conversion_options,
+    pipeline_options,
+    worker_processes,
+)
+from imagemill.spec import Conversion
 
 
 @pytest.mark.parametrize(
@@ -30,16 +39,63 @@ def test_the_specs_options_win_and_none_takes_away():
 
 
 @pytest.mark.parametrize(
-    ("runner", "options", "missing"),
+    ("runner", "options", "missing", "section"),
     [
-        ("flink", {}, "job_endpoint"),
-        ("portable", {"job_endpoint": ""}, "job_endpoint"),
-        ("dataflow", {"region": "europe-west1"}, "project, temp_location"),
+        ("flink", {}, "job_endpoint", "runner_options"),
+        ("portable", {"job_endpoint": ""}, "job_endpoint", "runner_options"),
+        ("dataflow", {"region": "europe-west1"}, "project, temp_location", "dataflow"),
     ],
 )
-def test_what_a_runner_cannot_do_without(runner, options, missing):
-    with pytest.raises(CallerError, match=f"needs {missing}; add it to conversion.runner_options"):
+def test_what_a_runner_cannot_do_without(runner, options, missing, section):
+    with pytest.raises(CallerError, match=f"needs {missing}; add it to conversion.{section} in the spec"):
         pipeline_options(runner, options)
+
+
+CLOUD = {"project": "my-project", "region": "europe-west1", "temp_location": "gs://bucket/temp"}
+BASIC = {
+    **CLOUD,
+    "staging_location": "gs://bucket/temp",
+    "autoscaling_algorithm": "THROUGHPUT_BASED",
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ({"staging_location": "gs://other/staging"}, {"staging_location": "gs://other/staging"}),
+        ({"zone": "europe-west1-c"}, {"worker_zone": "europe-west1-c"}),
+        ({"service_account": "a@b.iam"}, {"service_account_email": "a@b.iam"}),
+        ({"impersonate": ["a@b.iam", "c@b.iam"]}, {"impersonate_service_account": "a@b.iam,c@b.iam"}),
+        ({"network": "vpc"}, {"network": "vpc"}),
+        (
+            {"public_ips": False, "subnetwork": "regions/europe-west1/subnetworks/x"},
+            {"no_use_public_ips": True, "subnetwork": "regions/europe-west1/subnetworks/x"},
+        ),
+        ({"machine_type": "n2-standard-4"}, {"machine_type": "n2-standard-4"}),
+        ({"disk_gb": 30}, {"disk_size_gb": 30}),
+        ({"num_workers": 2, "max_num_workers": 8}, {"num_workers": 2, "max_num_workers": 8}),
+        ({"autoscaling": "none"}, {"autoscaling_algorithm": "NONE"}),
+        ({"labels": {"team": "vision", "cost": ""}}, {"labels": ["cost=", "team=vision"]}),
+        ({"worker_image": "gcr.io/p/imagemill:1"}, {"sdk_container_image": "gcr.io/p/imagemill:1"}),
+        ({"experiments": ["shuffle_mode=service"]}, {"experiments": ["shuffle_mode=service"]}),
+        ({"service_options": ["enable_prime"]}, {"dataflow_service_options": ["enable_prime"]}),
+        ({"endpoint": "http://localhost:1"}, {"dataflow_endpoint": "http://localhost:1"}),
+    ],
+)
+def test_each_key_of_dataflow_is_an_option_that_beam_knows(said, option):
+    conversion = Conversion(dataflow={**CLOUD, **said})
+    options = conversion_options(conversion, "dataflow")
+    assert options == {**BASIC, **option}
+    assert option.keys() <= DATAFLOW_KEYS.keys()
+    # The job refuses what Beam does not know.
+    assert parse_arguments(["--plan=x", "--runner=DataflowRunner", *as_arguments(options)])
+
+
+def test_another_runner_gets_nothing_of_dataflow_nor_of_the_specs_own():
+    conversion = Conversion(runner="flink", runner_options={"job_endpoint": "x:1"}, dataflow=CLOUD)
+    assert conversion_options(conversion, "local") == pipeline_options("local", {})
+    assert conversion_options(conversion, "flink")["job_endpoint"] == "x:1"
+    assert conversion_options(conversion, "dataflow") == BASIC
 
 
 def test_options_become_arguments():

@@ -38,7 +38,7 @@ def test_a_file_name_may_contain_what_looks_like_a_fragment():
 CIFAR = {"type": "cifar", "archive": "/c.tar.gz"}
 NAMES = {"names": ["train", "test"]}
 CLOUD = {"staging": "gs://b/s", "output": "gs://b/o", "work": "/w"}
-OPTIONS = {"project": "p", "region": "r", "temp_location": "gs://b/t"}
+DATAFLOW = {"project": "my-project", "region": "europe-west1", "temp_location": "gs://bucket/temp"}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ OPTIONS = {"project": "p", "region": "r", "temp_location": "gs://b/t"}
         pytest.param({"conversion": {"runner": "flink"}}, "`job_endpoint: host:8099`", id="flink"),
         pytest.param({"conversion": {"runner": "portable"}}, "`job_endpoint: host:8099`", id="portable"),
         pytest.param(
-            {"conversion": {"runner": "dataflow", "runner_options": OPTIONS}},
+            {"conversion": {"runner": "dataflow", "dataflow": DATAFLOW}},
             "cannot reach `staging`",
             id="local places",
         ),
@@ -107,11 +107,39 @@ OPTIONS = {"project": "p", "region": "r", "temp_location": "gs://b/t"}
         ),
         pytest.param(
             {
-                "conversion": {"runner": "dataflow", "runner_options": OPTIONS | {"temp_location": "/t"}},
+                "conversion": {"runner": "dataflow", "dataflow": DATAFLOW, "runner_options": {"worker_zone": "x"}},
                 "locations": CLOUD,
             },
-            "temporary files to `/t`",
-            id="local temp_location",
+            "Write it as `dataflow: {zone: …}`",
+            id="an option of Dataflow in the wrong place",
+        ),
+        *(
+            pytest.param({"conversion": {"dataflow": DATAFLOW | settings}}, said, id=f"dataflow, {said}")
+            for settings, said in (
+                ({"project": "My Project"}, "`My Project` is no project id. Write one such as `my-project`"),
+                ({"region": "europe"}, "is no region"),
+                ({"region": "europe-west1-b"}, "is no region"),
+                ({"zone": "b"}, "is no zone"),
+                ({"zone": "us-central1-b"}, "is not in the region europe-west1"),
+                ({"temp_location": "/tmp"}, "`/tmp` is no Cloud Storage prefix"),
+                ({"staging_location": "s3://b/x"}, "is no Cloud Storage prefix"),
+                ({"service_account": "me"}, "is no service account"),
+                ({"impersonate": ["me"]}, "is no service account"),
+                ({"subnetwork": "default"}, "is no subnetwork"),
+                ({"subnetwork": "regions/us-central1/subnetworks/x"}, "is not in the region europe-west1"),
+                ({"public_ips": False}, "Private Google Access"),
+                ({"machine_type": "big"}, "is no machine type"),
+                ({"disk_gb": 1}, "greater than or equal to 10"),
+                ({"num_workers": 9, "max_num_workers": 3}, "start with 9 workers, and may have 3"),
+                ({"autoscaling": "yes"}, "'throughput' or 'none'"),
+                ({"labels": {"Team": "x"}}, "`Team` is no label"),
+                ({"labels": {"team": "X Y"}}, "is no value of a label"),
+                ({"worker_image": "Image"}, "is no image"),
+                ({"worker_wheel": "dist/"}, "is no wheel"),
+                ({"worker_image": "gcr.io/p/i:1", "worker_wheel": "x.whl"}, "Keep one of"),
+                ({"endpoint": "localhost"}, "is no address"),
+                ({"poll_seconds": 0}, "greater than 0"),
+            )
         ),
         pytest.param({"conversion": {"runner_options": {"--x": 1}}}, "the bare name: `x`", id="dashes"),
         pytest.param({"conversion": {"runner_options": {"runner": "X"}}}, "set twice", id="runner twice"),
@@ -130,7 +158,7 @@ def test_contradictions_are_refused(changes, said):
         pytest.param({"locations": {"staging": "/s", "output": "/s2", "work": "/w"}}, id="a longer name is not inside"),
         pytest.param({"labels": {"names": [str(digit) for digit in range(10)]}}, id="digits at their own places"),
         pytest.param(
-            {"conversion": {"runner": "dataflow", "runner_options": OPTIONS}, "locations": CLOUD},
+            {"conversion": {"runner": "dataflow", "dataflow": DATAFLOW}, "locations": CLOUD},
             id="dataflow, complete",
         ),
         pytest.param({"alerts": {"email": ["ops@localhost", "a.b+c@example.org"]}}, id="addresses"),
