@@ -14,11 +14,13 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from imagemill.conversion.accounting import Tally, add_tallies
 from imagemill.conversion.batches import Batch
-from imagemill.conversion.blocks import Block
+from imagemill.conversion.blocks import Block, cut_blocks
 from imagemill.conversion.engine import Step, WrittenShard
+from imagemill.conversion.layout import Layout
 from imagemill.conversion.reject_lines import write_rejects
 from imagemill.conversion.step_processes import Name, Steps, Work, batches_of
 from imagemill.manifest import MANIFEST, FileEntry, ShardEntry
+from imagemill.plan import ConversionPlan
 from imagemill.storage import open_store
 from imagemill.version.facts import ImageStatistics, SharingFacts, add_sharing, add_statistics
 from imagemill.version.files import version_files
@@ -29,12 +31,33 @@ Outcome = ShardEntry | FileEntry | Tally | ImageStatistics | SharingFacts
 Numbered = tuple[int, Batch]
 """A batch and the number of the bucket, range or shard it belongs to."""
 
+Keyed = tuple[None, Outcome]
+"""An outcome with the one key that brings all of them together."""
+
+SHARDS = "shards"
 REJECTS = "rejects"
 OUTCOMES = "outcomes"
 DIGESTS = "digests"
 
 _NAMESPACE = "imagemill"
 _log = logging.getLogger(__name__)
+
+
+class BeginFn(beam.DoFn):
+    """Makes the first elements: the blocks of the index, and an empty batch for each planned shard and for the rejects.
+
+    Runners group what there is; so a shard without a reference is written too, and a file without a reject.
+    """
+
+    def __init__(self, plan: ConversionPlan, block_bytes: int) -> None:
+        self._plan = plan
+        self._block_bytes = block_bytes
+
+    def process(self, _: bytes) -> Iterator[Block | TaggedOutput]:
+        yield from cut_blocks(self._plan.index_bytes, self._block_bytes)
+        for number in range(len(Layout(self._plan).shards)):
+            yield TaggedOutput(SHARDS, (number, b""))
+        yield TaggedOutput(REJECTS, (0, b""))
 
 
 class StepFn(beam.DoFn):
@@ -67,7 +90,7 @@ class StepFn(beam.DoFn):
 
     def report(self, taken: Any) -> Iterator[Any]:
         """Yields a step's outputs and counts them: metrics are counted on the DoFn's own thread, as Beam needs."""
-        yield taken
+        raise NotImplementedError
 
 
 class _PlaceRowsFn(StepFn):
@@ -78,7 +101,7 @@ class _PlaceRowsFn(StepFn):
         yield from taken.rows.items()
         for batch in taken.rejects.items():
             yield TaggedOutput(REJECTS, batch)
-        yield TaggedOutput(OUTCOMES, taken.tally)
+        yield TaggedOutput(OUTCOMES, (None, taken.tally))
 
 
 class ReadRowsFn(_PlaceRowsFn):
@@ -104,14 +127,13 @@ class WriteShardFn(StepFn):
 
     step = "write"
 
-    def report(self, taken: WrittenShard) -> Iterator[Outcome | TaggedOutput]:
+    def report(self, taken: WrittenShard) -> Iterator[Keyed | TaggedOutput]:
         _count(taken.tally)
         Metrics.counter(_NAMESPACE, "shards").inc()
         Metrics.counter(_NAMESPACE, "record_bytes").inc(taken.entry.bytes)
         _log.info("wrote %s: %d records", taken.entry.name, taken.entry.records)
-        yield taken.entry
-        yield taken.images
-        yield taken.tally
+        for outcome in (taken.entry, taken.images, taken.tally):
+            yield None, outcome
         for batch in taken.rejects.items():
             yield TaggedOutput(REJECTS, batch)
         for batch in taken.digests.items():
@@ -125,6 +147,9 @@ class CompareDigestsFn(StepFn):
 
     def arguments(self, element: tuple[int, Iterable[Batch]]) -> tuple[object, ...]:
         return (list(element[1]),)
+
+    def report(self, taken: SharingFacts) -> Iterator[Keyed]:
+        yield None, taken
 
 
 class SortRejectsFn(StepFn):
@@ -142,9 +167,9 @@ class WriteRejectsFn(beam.DoFn):
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    def process(self, ranges: tuple[None, Iterable[Numbered]]) -> Iterator[FileEntry]:
+    def process(self, ranges: tuple[None, Iterable[Numbered]]) -> Iterator[Keyed]:
         version = open_store(self._work.version_uri)
-        yield write_rejects(ranges[1], batches=batches_of(self._work), version=version)
+        yield None, write_rejects(ranges[1], batches=batches_of(self._work), version=version)
 
 
 class WriteVersionFn(beam.DoFn):

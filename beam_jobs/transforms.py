@@ -15,9 +15,11 @@ from beam_jobs.step_fns import (
     DIGESTS,
     OUTCOMES,
     REJECTS,
+    SHARDS,
+    BeginFn,
     CompareDigestsFn,
+    Keyed,
     Numbered,
-    Outcome,
     ReadRowsFn,
     ResolveRowsFn,
     SortRejectsFn,
@@ -25,11 +27,16 @@ from beam_jobs.step_fns import (
     WriteShardFn,
     WriteVersionFn,
 )
-from imagemill.conversion.blocks import block_bytes_for, cut_blocks
-from imagemill.conversion.layout import Layout
+from imagemill.conversion.blocks import Block, block_bytes_for
 from imagemill.conversion.step_processes import Work
-from imagemill.manifest import FileEntry
-from imagemill.version.facts import SharingFacts
+
+
+class Begun(NamedTuple):
+    """Outputs of `Begin`."""
+
+    blocks: PCollection[Block]
+    shards: PCollection[Numbered]
+    rejects: PCollection[Numbered]
 
 
 class Resolved(NamedTuple):
@@ -37,13 +44,13 @@ class Resolved(NamedTuple):
 
     rows: PCollection[Numbered]
     rejects: PCollection[Numbered]
-    outcomes: PCollection[Outcome]
+    outcomes: PCollection[Keyed]
 
 
 class Written(NamedTuple):
     """Outputs of `WriteShards`."""
 
-    outcomes: PCollection[Outcome]
+    outcomes: PCollection[Keyed]
     rejects: PCollection[Numbered]
     digests: PCollection[Numbered]
 
@@ -57,29 +64,36 @@ class _Stage(beam.PTransform):
 
 
 @dataclass
-class ReadRows(_Stage):
-    """Reads the index in blocks, and brings the rows of one key together.
+class Begin(_Stage):
+    """Makes the first elements of all stages, as few transforms as that takes: each costs, before any row is read.
 
     Attributes:
         work: What to convert.
-        block_bytes: Bytes of index that one element stands for.
+        block_bytes: Bytes of index that one element stands for; by default what suits the index.
     """
 
-    block_bytes: int
+    block_bytes: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.block_bytes < 1:
+        if self.block_bytes is not None and self.block_bytes < 1:
             raise ValueError(f"a block of {self.block_bytes} bytes holds nothing")
 
-    def expand(self, start: PBegin) -> Resolved:
-        blocks = cut_blocks(self.work.plan.index_bytes, self.block_bytes)
-        # `Create` spreads them over the workers; where there is but one, that would be a stage for nothing.
-        outputs = (
-            start
-            | "List blocks" >> beam.Create(blocks, reshuffle=not self.work.spooled)
-            | "Read rows" >> _tagged(ReadRowsFn(self.work), REJECTS, OUTCOMES)
-        )
+    def expand(self, start: PBegin) -> Begun:
+        plan = self.work.plan
+        begin = BeginFn(plan, self.block_bytes or block_bytes_for(plan.index_bytes))
+        outputs = start | "Start" >> beam.Impulse() | "List blocks" >> _tagged(begin, SHARDS, REJECTS)
+        # Where there is but one worker, nothing is to be spread.
+        blocks = outputs.main if self.work.spooled else outputs.main | "Spread blocks" >> beam.Reshuffle()
+        return Begun(blocks, outputs[SHARDS], outputs[REJECTS])
+
+
+@dataclass
+class ReadRows(_Stage):
+    """Reads the index in blocks."""
+
+    def expand(self, blocks: PCollection[Block]) -> Resolved:
+        outputs = blocks | "Read rows" >> _tagged(ReadRowsFn(self.work), REJECTS, OUTCOMES)
         return Resolved(outputs.main, outputs[REJECTS], outputs[OUTCOMES])
 
 
@@ -98,14 +112,12 @@ class ResolveRows(_Stage):
 
 @dataclass
 class WriteShards(_Stage):
-    """Writes every planned shard, those without a reference too."""
+    """Writes shards; takes references, and an empty batch for each shard that may have none."""
 
-    def expand(self, references: PCollection[Numbered]) -> Written:
-        numbers = range(len(Layout(self.work.plan).shards))
-        planned = references.pipeline | "List shards" >> _without_batches(*numbers)
+    def expand(self, references: tuple[PCollection[Numbered], ...]) -> Written:
         outputs = (
-            (references, planned)
-            | "Add planned shards" >> beam.Flatten()
+            references
+            | "All references" >> beam.Flatten()
             | "Group by shard" >> beam.GroupByKey()
             | "Write shard" >> _tagged(WriteShardFn(self.work), REJECTS, DIGESTS)
         )
@@ -114,13 +126,12 @@ class WriteShards(_Stage):
 
 @dataclass
 class WriteRejects(_Stage):
-    """Writes `rejects.jsonl`, sorted, an empty one too."""
+    """Writes `rejects.jsonl`, sorted."""
 
-    def expand(self, lines: PCollection[Numbered]) -> PCollection[FileEntry]:
-        none = lines.pipeline | "Start with no reject" >> _without_batches(0)
+    def expand(self, lines: tuple[PCollection[Numbered], ...]) -> PCollection[Keyed]:
         return (
-            (lines, none)
-            | "Add none" >> beam.Flatten()
+            lines
+            | "All rejects" >> beam.Flatten()
             | "Group by range" >> beam.GroupByKey()
             | "Sort rejects" >> beam.ParDo(SortRejectsFn(self.work))
             | "Gather ranges" >> beam.GroupByKey()
@@ -132,7 +143,7 @@ class WriteRejects(_Stage):
 class FindSharedImages(_Stage):
     """Finds records that hold the same bytes."""
 
-    def expand(self, digests: PCollection[Numbered]) -> PCollection[SharingFacts]:
+    def expand(self, digests: PCollection[Numbered]) -> PCollection[Keyed]:
         return (
             digests
             | "Group by digest range" >> beam.GroupByKey()
@@ -146,32 +157,26 @@ class ConvertImages(_Stage):
 
     Attributes:
         work: What to convert, into which folder.
-        block_bytes: Bytes of index that one element stands for; by default what suits the index.
+        block_bytes: As in `Begin`.
     """
 
     block_bytes: int | None = None
 
     def expand(self, start: PBegin) -> PCollection[str]:
         work = self.work
-        read = start | "Read index" >> ReadRows(work, self.block_bytes or block_bytes_for(work.plan.index_bytes))
+        begun = start | "Begin" >> Begin(work, self.block_bytes)
+        read = begun.blocks | "Read index" >> ReadRows(work)
         resolved = read.rows | "Resolve" >> ResolveRows(work)
-        written = resolved.rows | "Write shards" >> WriteShards(work)
-        lines = (read.rejects, resolved.rejects, written.rejects) | "All rejects" >> beam.Flatten()
-        rejects = lines | "Rejects" >> WriteRejects(work)
+        written = (resolved.rows, begun.shards) | "Write shards" >> WriteShards(work)
+        rejected = (begun.rejects, read.rejects, resolved.rejects, written.rejects)
+        rejects = rejected | "Rejects" >> WriteRejects(work)
         shared = written.digests | "Shared images" >> FindSharedImages(work)
-        outcomes = (read.outcomes, resolved.outcomes, written.outcomes, rejects, shared)
         return (
-            outcomes
+            (read.outcomes, resolved.outcomes, written.outcomes, rejects, shared)
             | "All outcomes" >> beam.Flatten()
-            | "To one place" >> beam.WithKeys(None)
             | "Wait for all" >> beam.GroupByKey()
             | "Write manifest" >> beam.ParDo(WriteVersionFn(work))
         )
-
-
-def _without_batches(*numbers: int) -> beam.Create:
-    """Returns what makes a runner group these numbers too, if nothing else does."""
-    return beam.Create([(number, b"") for number in numbers], reshuffle=False)
 
 
 def _tagged(fn: beam.DoFn, *tags: str) -> Any:

@@ -6,7 +6,7 @@ from apache_beam.metrics import MetricsFilter
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
-from beam_jobs.transforms import ConvertImages, FindSharedImages, ReadRows, WriteRejects
+from beam_jobs.transforms import Begin, ConvertImages, FindSharedImages, WriteRejects
 from imagemill.conversion.digest_batches import KeyDigest, pack_digests
 from imagemill.conversion.step_processes import Work
 from tests.support.conversions import EXPECTED_REJECTS, manifest_of
@@ -44,15 +44,15 @@ def test_rejects_are_written_in_order_in_one_file(mixture, tmp_path):
     plan = mixture.plan(tmp_path)
     lines = [(1, b"f" * 16 + b'{"z"}\n'), (0, b"0" * 15 + b'2{"b"}\n'), (0, b"0" * 15 + b'1{"c"}\n')]
     with Pipeline(runner="FnApiRunner") as pipeline:
-        entries = pipeline | Create(lines) | WriteRejects(Work(plan, str(tmp_path)))
-        assert_that(entries, lambda found: equal_to([18])([entry.bytes for entry in found]))
+        entries = (pipeline | Create(lines),) | WriteRejects(Work(plan, str(tmp_path)))
+        assert_that(entries, lambda found: equal_to([18])([entry.bytes for _, entry in found]))
     assert (tmp_path / "rejects.jsonl").read_bytes() == b'{"c"}\n{"b"}\n{"z"}\n'
 
 
 def test_no_reject_is_an_empty_file(mixture, tmp_path):
     plan = mixture.plan(tmp_path)
     with Pipeline(runner="FnApiRunner") as pipeline:
-        _ = pipeline | Create([]) | WriteRejects(Work(plan, str(tmp_path)))
+        _ = (pipeline | Create([(0, b"")]),) | WriteRejects(Work(plan, str(tmp_path)))
     assert (tmp_path / "rejects.jsonl").read_bytes() == b""
 
 
@@ -62,9 +62,9 @@ def test_identical_images_of_two_shards_are_found(mixture, tmp_path):
     test = pack_digests([KeyDigest(b"x" * 32, 1, "c")], split="test", ranges=2)
     with Pipeline(runner="FnApiRunner") as pipeline:
         facts = pipeline | Create([*train.items(), *test.items()]) | FindSharedImages(Work(plan, str(tmp_path)))
-        assert_that(facts, lambda found: equal_to([2])([fact.split_leaks.records for fact in found]))
+        assert_that(facts, lambda found: equal_to([2])([fact.split_leaks.records for _, fact in found]))
 
 
 def test_a_block_must_hold_something(mixture, tmp_path):
     with pytest.raises(ValueError, match="a block of 0 bytes holds nothing"):
-        ReadRows(Work(mixture.plan(tmp_path / "v"), str(tmp_path / "v")), block_bytes=0)
+        Begin(Work(mixture.plan(tmp_path / "v"), str(tmp_path / "v")), block_bytes=0)
