@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from imagemill.cron import cron_problem
+from imagemill.spec.alerts import Alerts
 from imagemill.spec.checks import Contradiction, check_location, contradictions, refuse
 from imagemill.spec.dataflow import Dataflow
 from imagemill.spec.part import Fraction, SpecPart
@@ -54,12 +55,11 @@ def _schedule(expression: str) -> str:
     return expression
 
 
-def _address(address: str) -> str:
-    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", address):
-        refuse(
-            [Contradiction((), f"`{address}` is no e-mail address.", "Write one address per item: name@example.org.")]
-        )
-    return address
+def _asset_name(name: str) -> str:
+    if not name.strip() or name != name.strip():
+        fix = "Write the name of a dataset, or the name or URI of an Airflow asset."
+        refuse([Contradiction((), f"`{name}` is no asset.", fix)])
+    return name
 
 
 class CifarSource(SpecPart):
@@ -241,15 +241,6 @@ class Retention(SpecPart):
     """What goes is marked first and removed after this time, by the next prune, so that readers lose no shard."""
 
 
-class Alerts(SpecPart):
-    """Who hears of a failure that retries did not cure."""
-
-    email: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
-    """Addresses that get a mail with the reason; where none is given, those of `IMAGEMILL_ALERT_EMAIL`."""
-    smtp_conn_id: str = "smtp_default"
-    """Airflow connection that sends the mail."""
-
-
 class About(SpecPart):
     """What others should know; it goes into each version's dataset card and `croissant.json`."""
 
@@ -281,7 +272,11 @@ class DatasetSpec(SpecPart):
     locations: Locations
     """Where things are kept."""
     schedule: Annotated[str, AfterValidator(_schedule)] | None = None
-    """Cron expression or Airflow preset (`@daily`); without one, runs are triggered by hand."""
+    """Cron expression or Airflow preset (`@daily`), in UTC. Missed times are not made up for. Without `schedule` and
+    `after`, runs are triggered by hand."""
+    after: tuple[Annotated[str, AfterValidator(_asset_name)], ...] = ()
+    """Assets whose update starts a run, whichever comes first: names of other datasets, or names or URIs of assets that
+    other DAGs update. It may stand beside `schedule`."""
     conversion: Conversion = Conversion()
     """How the Beam job works."""
     validation: Validation = Validation()
@@ -289,9 +284,11 @@ class DatasetSpec(SpecPart):
     retention: Retention = Retention()
     """How long old versions stay."""
     alerts: Alerts = Alerts()
-    """Who is told when a run fails."""
+    """Who is told of what."""
     approval: Literal["none", "required"] = "none"
-    """`required` puts a person between validation and publishing."""
+    """`required` puts a person between validation and publishing; the trigger form can ask for it, too."""
+    approval_hours: float = Field(168.0, gt=0, le=8760)
+    """How long an approver may take. Then the run fails, and the version stays a candidate."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -117,6 +117,13 @@ def _label_names(spec: DatasetSpec) -> Iterator[Contradiction]:
             )
 
 
+def _after_others(spec: DatasetSpec) -> Iterator[Contradiction]:
+    for position, name in enumerate(spec.after):
+        if name == spec.name:
+            problem = f"`{name}` would start itself over and over: it is its own publication that updates `{name}`."
+            yield Contradiction(("after", position), problem, "Name another asset.")
+
+
 def _places(spec: DatasetSpec) -> Iterator[Contradiction]:
     places = {
         ("locations", "staging"): spec.locations.staging,
@@ -214,6 +221,7 @@ _CHECKS: tuple[tuple[set[str], _Check], ...] = (
     ({"source", "splits"}, _splits_of_the_source),
     ({"splits", "conversion.shards"}, _fixed_counts),
     ({"labels"}, _label_names),
+    ({"name", "after"}, _after_others),
     ({"locations"}, _places),
     ({"source", "locations"}, _source_apart),
     ({"conversion.runner", "conversion.runner_options"}, _runner_needs),
