@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, version
 
 from imagemill.plan import ConversionPlan
 from imagemill.storage.store import MissingObject, Store
-
-RUN = "run.json"
-"""Who converted when and where; nothing in it affects the bytes."""
+from imagemill.version.run_record import RUN, package_version
 
 
 def read_provenance(store: Store, plan: ConversionPlan | None) -> dict[str, str]:
     """Returns what plan and run tell, with dotted names; nothing of what cannot be read."""
-    facts: dict[str, str] = {"validated with": f"imagemill {_code_version()}"}
+    facts: dict[str, str] = {"validated with": f"imagemill {package_version('imagemill') or '(not installed)'}"}
     if plan is not None:
         facts["index"], facts["images"] = plan.index, plan.images
         facts |= _flat("settings", plan.settings.model_dump(mode="json"))
     return facts | _flat("run", _read_run(store))
-
-
-def _code_version() -> str:
-    try:
-        return version("imagemill")
-    except PackageNotFoundError:  # a source tree that is not installed
-        return "(not installed)"
 
 
 def _read_run(store: Store) -> object:

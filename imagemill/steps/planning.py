@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from imagemill.plan import ConversionPlan, ConversionSettings
@@ -41,19 +42,21 @@ def plan_conversion(
         note: What they say about it, likewise.
     """
     from imagemill.catalog import Catalog, read_manifest
-    from imagemill.conversion.planning import plan_conversion as plan_rows
     from imagemill.conversion.planning import write_plan
+    from imagemill.steps.plan_memory import plan_once
     from imagemill.version.run_record import record_run, whoami
 
     catalog = Catalog(spec.locations.output)
     current = catalog.current()
     published = read_manifest(current.uri) if current else None
-    source = source or inputs(spec)
-    plan = plan_rows(
+    read = source or inputs(spec)
+    plan = plan_once(
+        # Only of staging is it certain that no link leads out of it.
+        None if source else Path(spec.locations.work) / spec.name / "planned.json",
         dataset=spec.name,
-        index_uri=source.index,
-        images_uri=source.images,
-        labels_uri=source.labels,
+        index_uri=read.index,
+        images_uri=read.images,
+        labels_uri=read.labels,
         declared_labels=spec.labels.names,
         settings=ConversionSettings.from_spec(spec),
         shards=spec.conversion.shards.model_copy(update={"count": shards} if shards else {}),
@@ -75,6 +78,8 @@ def plan_conversion(
             note=note,
             runner=runner or spec.conversion.runner,
             source={key: str(value) for key, value in spec.source.model_dump(exclude_none=True).items()},
+            # Not whom to alert: a version's folder may be open to more people than the spec is.
+            spec=spec.model_dump(mode="json", exclude_defaults=True, exclude={"source", "alerts", "description", "about"}),
         )
     return _planned(plan, "convert", reason, version=version, version_uri=uri, converted=converted)
 

@@ -59,14 +59,18 @@ def upload_images(spec: DatasetSpec, *, progress: Progress | None = None) -> Syn
 
     Nothing outside `<staging>/images/` is ever deleted.
     """
+    from imagemill.steps.mirror import mirror
     from imagemill.storage import join, open_store
     from imagemill.storage.sync import sync
 
     if prepare_images(spec) is None:
         return None
     tree, staging = tree_folder(spec), spec.locations.staging
-    summary = sync(
-        open_store(str(tree / IMAGES)), open_store(join(staging, IMAGES)), delete=True, progress=progress or Silent()
+    summary = mirror(
+        str(tree / IMAGES),
+        join(staging, IMAGES),
+        receipt=tree.with_name(f"{tree.name}.mirrored.json"),
+        progress=progress or Silent(),
     )
     # After the images: an index never names an image that is not there yet.
     names = open_store(str(tree)), open_store(staging)

@@ -308,4 +308,9 @@ def _same_state(before: os.stat_result, after: os.stat_result) -> bool:
 
 
 def _info(key: str, found: os.stat_result, crc32c: int | None = None) -> ObjectInfo:
-    return ObjectInfo(key, found.st_size, crc32c, f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}")
+    return ObjectInfo(key, found.st_size, crc32c, generation_of(found))
+
+
+def generation_of(found: os.stat_result) -> str:
+    """Returns the generation of a file in this state."""
+    return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"

@@ -6,6 +6,7 @@ import getpass
 import platform
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +26,17 @@ class JobRecord(BaseModel):
     seconds: float = Field(ge=0, description="from its launch to its end")
 
 
+class ApprovalRecord(BaseModel):
+    """What a person said to a version."""
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: Literal["approved", "rejected", "timed out"]
+    by: str = Field("", description="who said it; empty where nobody did")
+    reason: str = ""
+    at: datetime
+
+
 class RunRecord(BaseModel):
     """The circumstances of one conversion, for a person."""
 
@@ -38,7 +50,11 @@ class RunRecord(BaseModel):
     source: dict[str, str] = Field(default_factory=dict, description="the spec's source")
     host: str
     versions: dict[str, str] = Field(description="of imagemill and of what it runs on")
+    spec: dict[str, Any] = Field(
+        default_factory=dict, description="the spec that the run began with, where it differs from the defaults"
+    )
     job: JobRecord | None = None
+    approval: ApprovalRecord | None = Field(None, description="the last answer; None where nobody was asked")
 
 
 def record_run(
@@ -50,6 +66,7 @@ def record_run(
     note: str = "",
     runner: str,
     source: dict[str, str],
+    spec: dict[str, Any],
 ) -> None:
     """Writes `run.json` into a version's folder."""
     record = RunRecord(
@@ -59,9 +76,10 @@ def record_run(
         note=note,
         runner=runner,
         source=source,
+        spec=spec,
         host=platform.node(),
         versions={"python": platform.python_version()}
-        | {name: found for name in ("imagemill", "apache-beam", "apache-airflow") if (found := _version(name))},
+        | {name: found for name in ("imagemill", "apache-beam", "apache-airflow") if (found := package_version(name))},
     )
     _write(open_store(version_uri), record)
 
@@ -72,6 +90,16 @@ def record_job(version_uri: str, *, runner: str, job_id: str = "", seconds: floa
     if record := read_run(store):
         job = JobRecord(runner=runner, id=job_id, seconds=round(seconds, 1))
         _write(store, record.model_copy(update={"job": job}))
+
+
+def record_approval(
+    version_uri: str, *, verdict: Literal["approved", "rejected", "timed out"], by: str, reason: str, at: datetime
+) -> None:
+    """Adds what a person said to a version's `run.json`; a record that is gone or unreadable stays so."""
+    store = open_store(version_uri)
+    if record := read_run(store):
+        answer = ApprovalRecord(verdict=verdict, by=by, reason=reason, at=at)
+        _write(store, record.model_copy(update={"approval": answer}))
 
 
 def read_run(store: Store) -> RunRecord | None:
@@ -94,7 +122,8 @@ def _write(store: Store, record: RunRecord) -> None:
     store.write(RUN, record.model_dump_json(indent=1).encode() + b"\n")
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Returns the version of an installed package, "" where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
