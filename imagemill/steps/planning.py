@@ -80,6 +80,8 @@ def plan_conversion(
             source={key: str(value) for key, value in spec.source.model_dump(exclude_none=True).items()},
             # Not whom to alert: a version's folder may be open to more people than the spec is.
             spec=spec.model_dump(mode="json", exclude_defaults=True, exclude={"source", "alerts", "description", "about"}),
+            # Not whom to alert: a version's folder may be open to more people than the spec is.
+            spec=spec.model_dump(mode="json", exclude_defaults=True, exclude={"source", "alerts", "description", "about"}),
         )
     return _planned(plan, "convert", reason, version=version, version_uri=uri, converted=converted)
 
