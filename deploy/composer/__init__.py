@@ -1,0 +1,1 @@
+"""Puts imagemill into a Cloud Composer environment: `python -m deploy.composer`. docs/composer.md says how."""
