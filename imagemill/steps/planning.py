@@ -79,9 +79,9 @@ def plan_conversion(
             runner=runner or spec.conversion.runner,
             source={key: str(value) for key, value in spec.source.model_dump(exclude_none=True).items()},
             # Not whom to alert: a version's folder may be open to more people than the spec is.
-            spec=spec.model_dump(mode="json", exclude_defaults=True, exclude={"source", "alerts", "description", "about"}),
-            # Not whom to alert: a version's folder may be open to more people than the spec is.
-            spec=spec.model_dump(mode="json", exclude_defaults=True, exclude={"source", "alerts", "description", "about"}),
+            spec=spec.model_dump(
+                mode="json", exclude_defaults=True, exclude={"source", "alerts", "description", "about"}
+            ),
         )
     return _planned(plan, "convert", reason, version=version, version_uri=uri, converted=converted)
 

@@ -7,7 +7,6 @@ import platform
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
-from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,17 +37,6 @@ class ApprovalRecord(BaseModel):
     at: datetime
 
 
-class ApprovalRecord(BaseModel):
-    """What a person said to a version."""
-
-    model_config = ConfigDict(frozen=True)
-
-    verdict: Literal["approved", "rejected", "timed out"]
-    by: str = Field("", description="who said it; empty where nobody did")
-    reason: str = ""
-    at: datetime
-
-
 class RunRecord(BaseModel):
     """The circumstances of one conversion, for a person."""
 
@@ -65,11 +53,7 @@ class RunRecord(BaseModel):
     spec: dict[str, Any] = Field(
         default_factory=dict, description="the spec that the run began with, where it differs from the defaults"
     )
-    spec: dict[str, Any] = Field(
-        default_factory=dict, description="the spec that the run began with, where it differs from the defaults"
-    )
     job: JobRecord | None = None
-    approval: ApprovalRecord | None = Field(None, description="the last answer; None where nobody was asked")
     approval: ApprovalRecord | None = Field(None, description="the last answer; None where nobody was asked")
 
 
@@ -106,16 +90,6 @@ def record_job(version_uri: str, *, runner: str, job_id: str = "", seconds: floa
     if record := read_run(store):
         job = JobRecord(runner=runner, id=job_id, seconds=round(seconds, 1))
         _write(store, record.model_copy(update={"job": job}))
-
-
-def record_approval(
-    version_uri: str, *, verdict: Literal["approved", "rejected", "timed out"], by: str, reason: str, at: datetime
-) -> None:
-    """Adds what a person said to a version's `run.json`; a record that is gone or unreadable stays so."""
-    store = open_store(version_uri)
-    if record := read_run(store):
-        answer = ApprovalRecord(verdict=verdict, by=by, reason=reason, at=at)
-        _write(store, record.model_copy(update={"approval": answer}))
 
 
 def record_approval(
