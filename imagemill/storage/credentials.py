@@ -135,9 +135,9 @@ def _configured(settings: ObjectStoreSettings) -> GoogleAuthCredentials:
         else:
             credentials, _ = google.auth.default(scopes=_scopes(settings))
     except (DefaultCredentialsError, OSError, ValueError) as error:
-        source = settings.gcs_key_file or "this machine"
+        source, detail = settings.gcs_key_file or "this machine", str(error).rstrip(".")
         raise CallerError(
-            f"no Google credentials from {source}: {error}; run `gcloud auth application-default login`, name a key by "
+            f"no Google credentials from {source}: {detail}; run `gcloud auth application-default login`, name a key by "
             "GOOGLE_APPLICATION_CREDENTIALS, or set IMAGEMILL_GCS_ANONYMOUS=1 for public buckets"
         ) from error
     return credentials

@@ -52,6 +52,7 @@ class LocalStore:
         Raises:
             CallerError: It is missing, a file, or out of reach.
         """
+        self.require_target()
         try:
             os.scandir(self.uri).close()
         except FileNotFoundError:

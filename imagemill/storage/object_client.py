@@ -69,7 +69,8 @@ class ObjectClient:
         try:
             return self._retrier.run(lambda: self._once(attempt))
         except (RequestFault, Spent) as fault:
-            raise explain(fault, Place(self.scheme, self.bucket, name, self.identity.account), doing) from fault
+            payer = self.settings.gcs_user_project
+            raise explain(fault, Place(self.scheme, self.bucket, name, self.identity.account, payer), doing) from fault
 
     def _once(self, attempt: Callable[[], T]) -> T:
         try:

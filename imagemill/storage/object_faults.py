@@ -29,7 +29,7 @@ _BODY = re.compile(r"status code: \d{3}[^:]*: (.*)", re.DOTALL)
 _MESSAGE = re.compile(r"<(?:Message|Details)>([^<]*)<")
 _NO_BUCKET = re.compile(r"NoSuchBucket|bucket does not exist|ContainerNotFound")
 _QUOTA = re.compile("quota", re.IGNORECASE)
-_PAYS = re.compile(r"UserProject|requester pays", re.IGNORECASE)
+_PAYS = re.compile(r"User ?Project|requester pays|serviceusage|to be billed", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,14 @@ class Place:
         bucket: Its name.
         object: Full name within the bucket, or the prefix of a listing.
         account: Who asked.
+        payer: Project that was to pay for the request; "" for the bucket's own.
     """
 
     scheme: str
     bucket: str
     object: str
     account: str
+    payer: str = ""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.bucket}/{self.object}".rstrip("/")
@@ -96,7 +98,7 @@ def _refusal(fault: RequestFault, place: Place, doing: Doing) -> str:
     """Returns what is wrong, and the way out."""
     bucket = f"{place.scheme}://{place.bucket}"
     if _PAYS.search(fault.detail):
-        return "the requester pays here; set IMAGEMILL_GCS_USER_PROJECT to a project that this account may bill"
+        return _payment(place.payer)
     if fault.status == 404:
         return f"there is no bucket {bucket}; create it, or check its spelling"
     if fault.status == 401:
@@ -107,8 +109,17 @@ def _refusal(fault: RequestFault, place: Place, doing: Doing) -> str:
     if fault.status == 403 and _QUOTA.search(fault.detail):
         return f"a quota of {bucket} or its project is used up; raise it or free some, then run it again"
     if fault.status == 403:
-        return f"it lacks the permission; grant it {_ROLES[doing]} on {bucket}"
+        return f"it lacks the permission; grant it {_ROLES[doing] if place.scheme == 'gs' else 'one'} on {bucket}"
     return f"{bucket} refuses the request; check the names of bucket and object"
+
+
+def _payment(payer: str) -> str:
+    if not payer:
+        return "the requester pays here; set IMAGEMILL_GCS_USER_PROJECT to a project that this account may bill"
+    return (
+        f"the project {payer!r} cannot pay; check IMAGEMILL_GCS_USER_PROJECT and that project's billing, and grant the "
+        "account roles/serviceusage.serviceUsageConsumer on it"
+    )
 
 
 def _short(detail: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -13,6 +14,8 @@ EMULATOR = "STORAGE_EMULATOR_HOST"
 """Google's own variable: a server on this machine that stands in for Google Cloud Storage, without credentials."""
 
 GOOGLE_ENDPOINT = "https://storage.googleapis.com"
+
+_URL = re.compile(r"https?://[^/\s]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,9 @@ class ObjectStoreSettings:
         ):
             if getattr(self, name) <= 0:
                 raise CallerError(f"{_variable(name)} is {getattr(self, name)}; give a number above 0")
+        if not _URL.match(self.gcs_endpoint):
+            variable = EMULATOR if self.gcs_emulator else _variable("gcs_endpoint")
+            raise CallerError(f"{variable} is {self.gcs_endpoint!r}; give a URL such as {GOOGLE_ENDPOINT}")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ObjectStoreSettings:

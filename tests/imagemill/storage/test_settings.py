@@ -44,6 +44,8 @@ def test_the_emulators_variable_wins(host, url):
         ("IMAGEMILL_STORAGE_PARALLEL", "0", "IMAGEMILL_STORAGE_PARALLEL is 0; give a number above 0"),
         ("IMAGEMILL_STORAGE_DEADLINE_SECONDS", "-1", "is -1.0; give a number above 0"),
         ("IMAGEMILL_STORAGE_DEADLINE_SECONDS", "soon", "is 'soon'; give a number"),
+        ("IMAGEMILL_GCS_ENDPOINT", "private.example", "IMAGEMILL_GCS_ENDPOINT is 'private.example'; give a URL"),
+        ("STORAGE_EMULATOR_HOST", "ftp://x", "STORAGE_EMULATOR_HOST is 'ftp://x'; give a URL"),
         ("IMAGEMILL_GCS_ANONYMOUS", "perhaps", "IMAGEMILL_GCS_ANONYMOUS is 'perhaps'; give 1 or 0"),
     ],
 )
