@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.beam.hooks.beam import BeamHook, beam_options_to_args
@@ -68,6 +70,7 @@ class BeamJobHook(BeamHook):
         options = beam_options_to_args(variables | labels)
         self._launch(
             [py_interpreter, *py_options, py_file, f"--runner={self.runner}", *options],
+            environment=_finding(Path(py_file)),
             on_line=process_line_callback or (lambda _line: None),
             is_known=is_dataflow_job_id_exist_callback or (lambda: False),
         )
@@ -77,10 +80,17 @@ class BeamJobHook(BeamHook):
         if self._job is not None:
             self._job.stop()
 
-    def _launch(self, command: Sequence[str], *, on_line: Callable[[str], None], is_known: Callable[[], bool]) -> None:
+    def _launch(
+        self,
+        command: Sequence[str],
+        *,
+        environment: dict[str, str],
+        on_line: Callable[[str], None],
+        is_known: Callable[[], bool],
+    ) -> None:
         self.log.info("Running %s", " ".join(command))
         try:
-            self._job = job = JobProcess(command)
+            self._job = job = JobProcess(command, environment=environment)
             for line in job.lines():
                 self._tell(line)
                 on_line(line)
@@ -99,6 +109,15 @@ class BeamJobHook(BeamHook):
         (self._verdict if line.startswith(FAILURE) else self._tail).append(line)
         level = _LEVEL.match(line)
         self.log.log(logging.getLevelNamesMapping()[level.group()] if level else logging.INFO, "%s", line)
+
+
+def _finding(py_file: Path) -> dict[str, str]:
+    """Returns variables with which the job finds its package where this process found it.
+
+    That need not be installed: Airflow itself puts Composer's folders on its path.
+    """
+    path = os.pathsep.join(part for part in (str(py_file.parents[1]), os.environ.get("PYTHONPATH", "")) if part)
+    return os.environ | {"PYTHONPATH": path}
 
 
 def failure(exit_code: int, lines: Sequence[str]) -> Exception:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 GRACE_SECONDS = 5
 """Time between asking a process to end and ending it."""
@@ -23,10 +23,11 @@ class JobProcess:
 
     Attributes:
         command: What runs.
+        environment: Its variables; None for this process's own.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self.command = tuple(command)
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> None:
+        self.command, self.environment = tuple(command), environment
         self._process: subprocess.Popen[bytes] | None = None
         self._error: OSError | None = None
         self._started, self._ended = threading.Event(), threading.Event()
@@ -67,6 +68,7 @@ class JobProcess:
         try:
             self._process = process = subprocess.Popen(
                 self.command,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
