@@ -11,11 +11,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from imagemill.home import specs_dir
 from imagemill.spec import DatasetSpec
 from imagemill.spec.file import BrokenSpec, load_all
-from imagemill_airflow.alerts import on_failure
-from imagemill_airflow.approval import ApprovePublicationOperator
+from imagemill_airflow.alerts import on_failure, on_success
+from imagemill_airflow.approval import ApprovePublicationOperator, answer_form
 from imagemill_airflow.explanations import broken_spec_doc, dag_doc, task_doc
 from imagemill_airflow.operators import ConvertImagesOperator
 from imagemill_airflow.retries import retry_arguments
+from imagemill_airflow.schedules import schedule_of
 from imagemill_airflow.tasks import (
     plan_conversion,
     prepare_images,
@@ -34,16 +35,20 @@ def refresh_dag(spec: DatasetSpec, path: str) -> None:
         f"refresh_{spec.name}",
         description=f"Refresh the dataset {spec.name}",
         doc_md=dag_doc(spec),
-        schedule=spec.schedule,
+        schedule=schedule_of(spec),
         start_date=datetime(2025, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
         # A DAG without a schedule starts nothing by itself: a pause would only hold up the person who triggers it.
-        is_paused_upon_creation=None if spec.schedule else False,
+        is_paused_upon_creation=None if spec.schedule or spec.after else False,
         tags=["imagemill", spec.source.type],
         params=trigger_form(spec),
         default_args=retry_arguments()
-        | {"execution_timeout": timedelta(hours=6), "on_failure_callback": on_failure(spec)},
+        | {
+            "execution_timeout": timedelta(hours=6),
+            "on_failure_callback": on_failure(spec),
+            "on_success_callback": on_success(spec),
+        },
     ):
         plan = plan_conversion(path)
         converted = ConvertImagesOperator(
@@ -55,20 +60,26 @@ def refresh_dag(spec: DatasetSpec, path: str) -> None:
             doc_md=task_doc("convert_images"),
         )
         validated = validate_records(path, plan)
-        gate = [validated]
-        if spec.approval == "required":
-            gate.append(
-                ApprovePublicationOperator(
-                    task_id="approve",
-                    spec=spec,
-                    plan=plan,
-                    validated=validated,
-                    execution_timeout=None,
-                    doc_md=task_doc("approve"),
-                )
-            )
+        approved = ApprovePublicationOperator(
+            task_id="approve",
+            spec=spec,
+            plan=plan,
+            validated=validated,
+            params=answer_form(),
+            execution_timeout=None,
+            doc_md=task_doc("approve"),
+        )
         published = publish.override(outlets=[published_asset(spec)])(path, plan)
-        chain(prepare_images(path), upload_images(path), plan, converted, *gate, published, prune_versions(path))
+        chain(
+            prepare_images(path),
+            upload_images(path),
+            plan,
+            converted,
+            validated,
+            approved,
+            published,
+            prune_versions(path),
+        )
 
 
 def broken_dag(broken: BrokenSpec) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from imagemill.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from imagemill.quality.report import Report
+    from imagemill.version.run_record import RunRecord
 
 TASKS = {
     "prepare_images": (
@@ -31,8 +36,9 @@ TASKS = {
         "Open the report that the log names. The candidate stays for inspection; fix the input, or the spec's limits.",
     ),
     "approve": (
-        "Waits for a person to approve the validated version (*Required Actions*).",
-        "A rejected version stays a candidate; training goes on with the published one.",
+        "Waits for a person to approve the validated version (*Required Actions*), where the spec or the trigger form "
+        "asks for one; it is skipped elsewhere.",
+        "Nobody answered in time. Trigger a run: it asks again, and converts nothing anew.",
     ),
     "publish": (
         "Moves `CURRENT` to the new version in one atomic write, and tells Airflow's asset. "
@@ -55,8 +61,7 @@ def task_doc(task_id: str) -> str:
 
 def dag_doc(spec: DatasetSpec) -> str:
     """Returns the Markdown of a dataset's DAG."""
-    steps = [task_id for task_id in TASKS if task_id != "approve" or spec.approval == "required"]
-    table = "\n".join(f"| `{task_id}` | {' '.join(TASKS[task_id][0].split())} |" for task_id in steps)
+    table = "\n".join(f"| `{task_id}` | {' '.join(does.split())} |" for task_id, (does, _) in TASKS.items())
     return f"""\
 # {spec.name}
 
@@ -80,7 +85,25 @@ Training is safe: until `publish` has succeeded, the published version stays wha
 3. Then clear the red task, or trigger a new run. Finished work is not done again.
 
 To rehearse a change, trigger a run with *Rehearse on this many rows*.
+
+## Who is told
+
+{_told(spec)}
 """
+
+
+def _told(spec: DatasetSpec) -> str:
+    alerts = spec.alerts
+    ways = [*(f"mail to {address}" for address in alerts.email)]
+    ways += [f"{way} ({conn_id})" for way, conn_id in _chats(spec) if conn_id]
+    if not ways:
+        return "The task logs only: the spec's `alerts` name nobody."
+    age = f" A version older than {alerts.stale_after_days:g} days is stale." if alerts.stale_after_days else ""
+    return f"{', '.join(ways)}: of {', '.join(alerts.events)}.{age}"
+
+
+def _chats(spec: DatasetSpec) -> tuple[tuple[str, str | None], ...]:
+    return ("Slack", spec.alerts.slack_conn_id), ("a webhook", spec.alerts.webhook_conn_id)
 
 
 def broken_spec_doc(file_name: str, error: str) -> str:
@@ -98,13 +121,58 @@ No run can start until this is fixed; other datasets are not affected.
 """
 
 
-def approval_request(spec: DatasetSpec, validated: Mapping[str, Any]) -> tuple[str, str]:
-    """Returns the headline and the Markdown that an approver reads."""
-    body = (
-        f"Version `{validated['version']}` passed validation: {validated['rows']:,} rows became "
-        f"{validated['records']:,} records, {validated['rejected']:,} rejects and "
-        f"{validated['duplicates']:,} duplicates in {validated['shards']:,} shards.\n\n"
-        f"Report: {validated['report_uri']}\n\n"
-        "*Approve* makes it what training reads. *Reject* leaves the published version as it is."
+def approval_request(
+    spec: DatasetSpec, validated: Mapping[str, Any], report: Report, record: RunRecord | None
+) -> tuple[str, str]:
+    """Returns the headline and the Markdown that an approver reads: verdict, difference, where the report is."""
+    version = validated["version"]
+    parts = [
+        f"Version `{version}` passed validation: {validated['rows']:,} rows became {validated['records']:,} records, "
+        f"{validated['rejected']:,} rejects and {validated['duplicates']:,} duplicates "
+        f"in {validated['shards']:,} shards.",
+        _verdict(report),
+        _difference(report),
+        *_circumstances(record),
+        f"**Report:** {_link(validated['report_uri'])}",
+        "*Approve* makes it what training reads. *Reject* leaves the published version as it is; say why below. "
+        f"Without an answer within {spec.approval_hours:g} hours the run fails, and the version stays a candidate.",
+    ]
+    return f"Publish {version} of {spec.name}?", "\n\n".join(parts)
+
+
+def _verdict(report: Report) -> str:
+    passed = sum(check.verdict == "passed" for check in report.checks)
+    lines = [f"**Verdict:** {passed} of {len(report.checks)} checks passed, none that counts failed."]
+    lines += [f"- warning, {check.name}: {check.observed}; expected {check.expected}" for check in report.warnings]
+    return "\n".join(lines)
+
+
+def _difference(report: Report) -> str:
+    if report.base is None:
+        return "**Difference:** nothing is published yet."
+    diff = report.base.diff
+    if diff is None:
+        return f"**Difference** to {report.base.version}: not known."
+    total = diff.total
+    return (
+        f"**Difference** to {report.base.version}: {total.before:,} records before, {total.after:,} after; "
+        f"{total.added:,} added, {total.removed:,} removed, {total.changed:,} with other bytes, "
+        f"{total.relabelled:,} relabelled, {total.moved:,} in another split."
     )
-    return f"Publish {validated['version']} of {spec.name}?", body
+
+
+def _circumstances(record: RunRecord | None) -> Iterator[str]:
+    if record is None:
+        return
+    if record.note:
+        yield f"**Note** of {record.requested_by}: {record.note}"
+    if before := record.approval:
+        said = f", {before.reason}" if before.reason else ""
+        who = f" by {before.by}" if before.by else ""
+        yield f"**Asked before:** {before.verdict} on {before.at:%Y-%m-%d}{who}{said}"
+
+
+def _link(uri: str) -> str:
+    """Returns Markdown; Cloud Storage's objects have a page for people who are signed in."""
+    bucket_and_key = uri.removeprefix("gs://")
+    return f"`{uri}`" if bucket_and_key == uri else f"[{uri}](https://storage.cloud.google.com/{quote(bucket_and_key)})"

@@ -41,7 +41,9 @@ INTERRUPTED = 130
 
 RUNNERS = get_args(Conversion.model_fields["runner"].annotation)
 
-_TOLD = tuple(f"imagemill_airflow.{module}" for module in ("task_log", "tasks", "operators"))
+_TOLD = tuple(
+    f"imagemill_airflow.{module}" for module in ("task_log", "tasks", "operators", "approval", "run_settings")
+)
 """Loggers whose lines a person at a terminal wants to see."""
 
 

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from imagemill.spec import DatasetSpec
 from imagemill_airflow.beam_launch import BeamJobHook
 from imagemill_airflow.google_connection import DEFAULT_CONNECTION, connection_id, google_connection, impersonation
+from imagemill_airflow.run_settings import kept
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -67,6 +68,7 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         Raises:
             ImagemillError: The job failed; the class is the family of what went wrong.
         """
+        self.spec = kept(self.spec, context["ti"])
         skip_unless_planned(self.plan)
         version = {"version": self.plan["version"], "version_uri": self.plan["version_uri"]}
         if self._is_whole():

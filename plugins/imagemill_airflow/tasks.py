@@ -1,12 +1,12 @@
 """The tasks of a refresh: each calls one step of `imagemill.steps` and returns identifiers and counts.
 
-A task names its spec by path. The worker parses the DAG file itself, so the path is the worker's own.
+A task names its spec by path. The worker parses the DAG file itself, so the path is the worker's own. What the run
+does is decided by the spec that its first task has read.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ from airflow.sdk import Asset, task
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
 from imagemill.spec import DatasetSpec
-from imagemill_airflow.approval import skip_rehearsal
+from imagemill_airflow import metrics
+from imagemill_airflow.approval import answer_of, skip_rehearsal
 from imagemill_airflow.explanations import task_doc
 from imagemill_airflow.google_connection import google_connection
+from imagemill_airflow.run_settings import check_conf, chosen, keep, kept, tell_changes
 from imagemill_airflow.task_log import LoggedProgress
 
 if TYPE_CHECKING:
@@ -35,18 +37,24 @@ def published_asset(spec: DatasetSpec) -> Asset:
 
 @task(doc_md=task_doc("prepare_images"), multiple_outputs=False)
 @google_connection()
-def prepare_images(spec_path: str) -> Json:
+def prepare_images(spec_path: str, params: Any = None, dag_run: Any = None, ti: Any = None) -> Json:
     from imagemill import steps
 
-    return _json(steps.prepare_images(_spec(spec_path), progress=LoggedProgress()))
+    check_conf(dag_run.conf, params)
+    spec = chosen(_spec(spec_path), params)
+    keep(spec, ti)
+    with metrics.timed(spec.name, "prepare"):
+        return _json(steps.prepare_images(spec, progress=LoggedProgress()))
 
 
 @task(doc_md=task_doc("upload_images"), multiple_outputs=False)
 @google_connection()
-def upload_images(spec_path: str) -> Json:
+def upload_images(spec_path: str, ti: Any = None) -> Json:
     from imagemill import steps
 
-    return _json(steps.upload_images(_spec(spec_path), progress=LoggedProgress()))
+    spec = kept(_spec(spec_path), ti)
+    with metrics.timed(spec.name, "upload"):
+        return _json(steps.upload_images(spec, progress=LoggedProgress()))
 
 
 @task(doc_md=task_doc("plan_conversion"), multiple_outputs=False)
@@ -54,54 +62,88 @@ def upload_images(spec_path: str) -> Json:
 def plan_conversion(spec_path: str, params: Any = None, dag_run: Any = None, ti: Any = None) -> Json:
     from imagemill import steps
 
-    spec = _spec(spec_path)
+    now = _spec(spec_path)
+    spec = kept(now, ti)
+    tell_changes(now, spec, params)
     count = params["shards"]
     splits = dict.fromkeys((*spec.splits.names, *spec.splits.fractions), count)
-    planned = steps.plan_conversion(
-        spec,
-        now=dag_run.run_after,
-        force=params["force"],
-        limit=params["limit"] or None,
-        shards=splits if count else None,
-    )
+    with metrics.timed(spec.name, "plan"):
+        planned = steps.plan_conversion(
+            spec,
+            now=dag_run.run_after,
+            force=params["force"],
+            limit=params["limit"] or None,
+            shards=splits if count else None,
+            user=_asked_by(dag_run),
+            note=params["note"],
+        )
     log.info("%s: %s", planned.action, planned.reason)
     if planned.action == "unchanged":
-        ti.xcom_push("return_value", _json(planned))
-        after = sorted(task.task_id for task in ti.task.get_flat_relatives())
-        raise DownstreamTasksSkipped(tasks=after)  # type: ignore[no-untyped-call]  # Airflow's own, without types
+        _end_early(_json(planned), ti, sorted(after.task_id for after in ti.task.get_flat_relatives()))
     return _json(planned)
 
 
 @task(doc_md=task_doc("validate_records"), multiple_outputs=False)
 @google_connection()
-def validate_records(spec_path: str, plan: Json) -> Json:
+def validate_records(spec_path: str, plan: Json, ti: Any = None) -> Json:
     from imagemill import steps
 
-    return _json(steps.validate_records(_spec(spec_path), plan["version"], progress=LoggedProgress()))
+    spec = kept(_spec(spec_path), ti)
+    with metrics.timed(spec.name, "validate"):
+        validated = steps.validate_records(spec, plan["version"], progress=LoggedProgress())
+    if not plan["limited"]:
+        metrics.gauges(spec.name, validated.model_dump(include=set(MEASURES)))
+    if spec.approval == "none":
+        # The scheduler skips the task by itself, and starts no process for it.
+        _end_early(_json(validated), ti, ["approve"])
+    return _json(validated)
 
 
-@task(doc_md=task_doc("publish"), multiple_outputs=False)
+MEASURES = ("rows", "records", "rejected", "duplicates", "shards", "bytes")
+"""What dashboards are told of every validated version."""
+
+
+@task(doc_md=task_doc("publish"), multiple_outputs=False, trigger_rule="none_failed")
 @google_connection()
-def publish(
-    spec_path: str, plan: Json, dag_run: Any = None, outlet_events: MutableMapping[Asset, Any] | None = None
-) -> Json:
+def publish(spec_path: str, plan: Json, **context: Any) -> Json:
     from imagemill import steps
 
     skip_rehearsal(plan)
-    spec = _spec(spec_path)
-    published = steps.publish(spec, plan["version"], run=f"{dag_run.dag_id} {dag_run.run_id}")
-    if outlet_events is not None:
-        facts = published.model_dump(mode="json", include={"version", "path", "rows", "fingerprint"})
-        outlet_events[published_asset(spec)].extra.update(facts)
+    spec, dag_run = kept(_spec(spec_path), context["ti"]), context["dag_run"]
+    answer = answer_of(context["ti"])
+    with metrics.timed(spec.name, "publish"):
+        published = steps.publish(
+            spec,
+            plan["version"],
+            user=answer.by if answer else _asked_by(dag_run),
+            note="; ".join(filter(None, (context["params"]["note"], answer and answer.reason))),
+            run=f"{dag_run.dag_id} {dag_run.run_id}",
+        )
+    if published.previous != published.version:
+        metrics.gauge(spec.name, "version_age_seconds", 0)
+    facts = published.model_dump(mode="json", include={"version", "path", "rows", "fingerprint"})
+    context["outlet_events"][published_asset(spec)].extra.update(facts)
     return _json(published)
 
 
 @task(doc_md=task_doc("prune_versions"), multiple_outputs=False)
 @google_connection()
-def prune_versions(spec_path: str) -> Json:
+def prune_versions(spec_path: str, ti: Any = None) -> Json:
     from imagemill import steps
 
-    return _json(steps.prune_versions(_spec(spec_path)))
+    spec = kept(_spec(spec_path), ti)
+    with metrics.timed(spec.name, "prune"):
+        return _json(steps.prune_versions(spec))
+
+
+def _asked_by(dag_run: Any) -> str | None:
+    """Returns who triggered a run; None for the schedule's runs, which nobody did."""
+    return getattr(dag_run, "triggering_user_name", None)
+
+
+def _end_early(result: Json, ti: Any, skipped: list[str]) -> None:
+    ti.xcom_push("return_value", result)
+    raise DownstreamTasksSkipped(tasks=skipped)  # type: ignore[no-untyped-call]  # Airflow's own, without types
 
 
 def _spec(spec_path: str) -> DatasetSpec:

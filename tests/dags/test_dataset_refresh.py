@@ -14,7 +14,16 @@ from tests.support.airflow_home import ROOT, SETTINGS, SPECS
 from airflow.dag_processing.dagbag import DagBag  # isort: skip  (after its settings)
 from airflow.sdk.exceptions import ParamValidationError  # isort: skip
 
-TASKS = ["prepare_images", "upload_images", "plan_conversion", "convert_images", "validate_records", "publish"]
+TASKS = [
+    "prepare_images",
+    "upload_images",
+    "plan_conversion",
+    "convert_images",
+    "validate_records",
+    "approve",
+    "publish",
+    "prune_versions",
+]
 
 FOLDER = """
 name: {name}
@@ -30,13 +39,17 @@ def write_spec(folder, name, more=""):
 
 @pytest.fixture(scope="module")
 def bag():
-    write_spec(SPECS, "cats", "schedule: '@daily'\nalerts: {email: [cats@example.org]}")
+    write_spec(SPECS, "cats", "schedule: '@daily'\nalerts: {email: [cats@example.org], stale_after_days: 8}")
+    write_spec(SPECS, "mice", "after: [cats, 's3://bucket/raw']")
+    write_spec(SPECS, "rats", "after: [cats]\nschedule: '0 3 * * *'")
     write_spec(SPECS, "dogs", "approval: required\nconversion: {runner: prism}")
     (SPECS / "birds.yaml").write_text("name: birds\nsource: {type: folder, root: /x}\nshedule: '@daily'\nlabels: 7\n")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
-        return DagBag(ROOT / "dags" / "dataset_refresh.py")
+        yield DagBag(ROOT / "dags")
+    for spec in SPECS.glob("*.yaml"):
+        spec.unlink()
 
 
 @pytest.fixture
@@ -54,22 +67,25 @@ def line(*tasks):
 
 def test_one_dag_for_each_spec(bag):
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"refresh_cats", "refresh_dogs", "refresh_birds"}
+    refreshes = {"refresh_cats", "refresh_dogs", "refresh_birds", "refresh_mice", "refresh_rats"}
+    assert set(bag.dags) == refreshes | {"watch_freshness", "example_consumer"}
 
 
 def test_the_tasks_stand_in_one_line(cats):
     edges = order(cats)
     # The plan is also handed to those who need it.
-    assert edges.pop("plan_conversion") == {"convert_images", "validate_records", "publish"}
-    expected = line(*TASKS, "prune_versions")
+    assert edges.pop("plan_conversion") == {"convert_images", "validate_records", "approve", "publish"}
+    expected = line(*TASKS)
     del expected["plan_conversion"]
     assert edges == expected
 
 
-def test_an_approval_stands_before_publishing(bag):
-    edges = order(bag.dags["refresh_dogs"])
-    assert edges["validate_records"] == {"approve"}
-    assert edges["approve"] == {"publish"}
+def test_publishing_waits_for_an_approval_only_where_one_is_wanted(bag):
+    publish = bag.dags["refresh_dogs"].get_task("publish")
+    assert publish.trigger_rule == "none_failed"  # `approve` is skipped where nobody is asked
+    assert bag.dags["refresh_dogs"].params.get_param("approval").schema["enum"] == ["required"]
+    assert bag.dags["refresh_cats"].params.get_param("approval").schema["enum"] == ["none", "required"]
+    assert bag.dags["refresh_cats"].params["approval"] == "none"
 
 
 def test_one_run_at_a_time_and_none_for_the_past(cats):
@@ -81,19 +97,41 @@ def test_the_schedule_is_the_specs(bag, cats):
     assert bag.dags["refresh_dogs"].schedule is None
 
 
+def test_a_refresh_may_follow_other_assets(bag):
+    either = bag.dags["refresh_mice"].timetable.asset_condition
+    assert [ref.name for ref in either.objects if hasattr(ref, "name")] == ["cats"]
+    assert [ref.uri for ref in either.objects if hasattr(ref, "uri")] == ["s3://bucket/raw"]
+    both = bag.dags["refresh_rats"].timetable
+    assert [ref.name for ref in both.asset_condition.objects] == ["cats"]
+    assert both.timetable.expression == "0 3 * * *"
+
+
+def test_the_watch_knows_who_has_a_target_and_is_never_born_asleep(bag):
+    watch = bag.dags["watch_freshness"]
+    assert watch.task_ids == ["cats"]
+    assert (watch.schedule, watch.catchup, watch.is_paused_upon_creation) == ("@hourly", False, False)
+
+
+def test_the_example_starts_with_any_publication_and_only_when_it_is_wanted(bag):
+    example = bag.dags["example_consumer"]
+    assert {asset.name for asset in example.timetable.asset_condition.objects} >= {"cats", "dogs"}
+    assert example.is_paused_upon_creation is True
+
+
 def test_only_a_scheduled_dag_may_start_paused(bag, cats):
     assert cats.is_paused_upon_creation is None
     assert bag.dags["refresh_dogs"].is_paused_upon_creation is False
 
 
-@pytest.mark.parametrize("task_id", [*TASKS, "prune_versions"])
+@pytest.mark.parametrize("task_id", TASKS)
 def test_every_task_retries_with_growing_capped_pauses_and_ends_at_last(cats, task_id):
     task = cats.get_task(task_id)
     assert task.retries == 4
     assert task.retry_exponential_backoff == 2.0
     assert task.retry_delay < task.max_retry_delay
     assert task.retry_policy is not None
-    assert task.execution_timeout is not None
+    # A person's time to answer is counted apart.
+    assert (task.response_timeout if task_id == "approve" else task.execution_timeout) is not None
 
 
 def test_every_task_explains_itself(bag):
@@ -108,12 +146,16 @@ def test_the_docs_show_the_specs_description(cats):
     assert "When a run fails" in cats.doc_md
 
 
-def test_a_failure_is_mailed_where_the_spec_names_an_address(bag, cats):
-    def kinds(dag):
-        return [type(callback).__name__ for callback in dag.get_task("publish").on_failure_callback]
+@pytest.mark.parametrize("task_id", TASKS)
+def test_every_task_tells_how_it_ended(cats, task_id):
+    task = cats.get_task(task_id)
+    assert [type(callback).__name__ for callback in task.on_failure_callback] == ["FailureAlert"]
+    assert [type(callback).__name__ for callback in task.on_success_callback] == ["SuccessAlert"]
 
-    assert kinds(cats) == ["FailureLog", "FailureMail"]
-    assert kinds(bag.dags["refresh_dogs"]) == ["FailureLog"]
+
+def test_the_docs_say_who_is_told(bag, cats):
+    assert "mail to cats@example.org: of failure, rejected" in cats.doc_md
+    assert "name nobody" in bag.dags["refresh_dogs"].doc_md
 
 
 def test_publishing_updates_the_datasets_asset(cats):
@@ -137,7 +179,14 @@ def test_the_job_is_the_installed_one(cats):
         pytest.param({"limit": -1}, False, id="negative limit"),
         pytest.param({"limit": "ten"}, False, id="limit in words"),
         pytest.param({"shards": 0}, False, id="no shard at all"),
+        pytest.param({"shards": 100_001}, False, id="too many shards"),
         pytest.param({"runner": "spark"}, False, id="unknown runner"),
+        pytest.param({"workers": 0}, False, id="no worker"),
+        pytest.param({"workers": "all"}, False, id="workers in words"),
+        pytest.param({"workers": 4, "note": "why", "verification": "decode", "approval": "required"}, True, id="more"),
+        pytest.param({"verification": "none"}, False, id="unknown verification"),
+        pytest.param({"approval": "maybe"}, False, id="unknown approval"),
+        pytest.param({"note": "x" * 1001}, False, id="a novel for a note"),
     ],
 )
 def test_the_trigger_form_refuses_nonsense(cats, value, fine):

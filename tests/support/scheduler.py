@@ -1,4 +1,4 @@
-"""A whole Airflow for tests: API server, scheduler with LocalExecutor, DAG processor and triggerer, on a home of its own.
+"""A whole Airflow for tests: API server, scheduler with LocalExecutor, DAG processor, triggerer, in a home of its own.
 
 Unlike `dag.test`, everything a run meets in real life is there: the queue, the pauses between tries, the forms, the
 login, the callbacks of tasks whose process was lost.

@@ -1,110 +1,268 @@
-"""The mail of a failure, as a real SMTP server receives it."""
+"""Every event as a person and a program receive it: by real mail and real webhooks, word for word."""
 
-import email
-import email.policy
+from __future__ import annotations
+
+import html
 import logging
 import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Message
 
 from tests.support.airflow_home import HOME
 
-from imagemill_airflow.alerts import LOST, FailureLog, FailureMail, failure_notice, on_failure  # isort: skip  (after)
-from imagemill.errors import UnusableData
+from airflow.providers.standard.exceptions import HITLTimeoutError  # isort: skip  (after its settings)
+from imagemill.catalog import CurrentVersion
+from imagemill.errors import TemporaryFault, UnusableData
 from imagemill.spec import Alerts, DatasetSpec, FolderSource, Locations
-from imagemill_airflow.environment import free_port
+from imagemill_airflow import alerts
+from imagemill_airflow.alarms import Alarm
+from imagemill_airflow.channels import tell
+from imagemill_airflow.freshness import stale_notice
+from tests.support.receivers import hook, inbox
 
-REASON = "5 of 10 rows were rejected (<b>missing</b>: 5); {{ params }} is no template here\nsee rejects.jsonl"
+GOLDEN = Path(__file__).parent / "golden"
 
+NEW, OLD = "20260301T030000Z-1f2e3d4c", "20260222T030000Z-aabbccdd"
+OUTPUT = "gs://photos/datasets/cats"
+REASON = """\
+cats 20260301T030000Z-1f2e3d4c failed 1 of 24 checks:
+- reject_share: 5 of 10 rows (<b>missing</b>: 5); expected at most 1%. Look at rejects.jsonl; {{ params }} is text.
+The published version is untouched. Report: gs://photos/datasets/cats/versions/20260301T030000Z-1f2e3d4c/validation.html"""
 
-class Inbox(Message):
-    def __init__(self):
-        super().__init__()
-        self.messages = []
-
-    def prepare_message(self, session, envelope):
-        return email.message_from_bytes(envelope.content, policy=email.policy.default)
-
-    def handle_message(self, message):
-        self.messages.append(message)
+PLAN = {"action": "convert", "version": NEW, "version_uri": f"{OUTPUT}/versions/{NEW}"}
+PUBLISHED = {
+    "version": NEW,
+    "path": f"{OUTPUT}/versions/{NEW}",
+    "previous": OLD,
+    "rows": 60_000,
+    "records": 59_998,
+    "rejected": 2,
+    "duplicates": 0,
+    "shards": 8,
+    "fingerprint": "1f2e3d4c" * 8,
+}
 
 
 @pytest.fixture
-def inbox(monkeypatch):
-    handler = Inbox()
-    port = free_port(0)
-    controller = Controller(handler, hostname="127.0.0.1", port=port)
-    controller.start()
-    connection = f"smtp://127.0.0.1:{port}/?disable_ssl=true&disable_tls=true&from_email=mill%40example.org"
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", connection)
-    yield handler
-    controller.stop()
+def mail():
+    with inbox() as server:
+        yield server
 
 
 @pytest.fixture
-def spec(tmp_path):
+def web():
+    with hook() as server:
+        yield server
+
+
+@pytest.fixture
+def spec():
     return DatasetSpec(
         name="cats",
         source=FolderSource(type="folder", root="/x"),
-        locations=Locations(
-            staging=str(tmp_path / "staging"), output=str(tmp_path / "output"), work=str(tmp_path / "work")
+        locations=Locations(staging="gs://photos/staging/cats", output=OUTPUT, work="/work"),
+        alerts=Alerts(
+            email=("ann@example.org", "bob@example.org"),
+            slack_conn_id="chat",
+            webhook_conn_id="hook",
+            events=("failure", "rejected", "recovery", "stale", "approval", "publication"),
+            stale_after_days=8,
         ),
-        alerts=Alerts(email=("ann@example.org", "bob@example.org")),
     )
 
 
-@pytest.fixture
-def context():
+@pytest.fixture(autouse=True)
+def served():
+    """What is published; reading it is the catalog's own affair."""
+    current = CurrentVersion(version=OLD, uri=f"{OUTPUT}/versions/{OLD}", manifest_sha256="0" * 64)
+    with patch("imagemill.catalog.Catalog.current", lambda self: current), patch("imagemill.catalog.open_store"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def connections(monkeypatch, mail, web):
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mail.connection)
+    monkeypatch.setenv("AIRFLOW_CONN_CHAT", f"{web.url}/services/T0/B0/x")
+    monkeypatch.setenv("AIRFLOW_CONN_HOOK", f"{web.url}/hook")
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.org")
+    monkeypatch.setenv("IMAGEMILL_GCP_CONN_ID", "")
+
+
+def context(task_id, *, exception=None, tries=1, results=None):
+    kept = {"plan_conversion": PLAN} | (results or {})
     ti = SimpleNamespace(
-        task_id="validate_records", run_id="manual__1", try_number=1, log_url="http://localhost/log?a=1&b=2"
+        dag_id="refresh_cats",
+        task_id=task_id,
+        run_id="scheduled__2026-03-01T03:00:00+00:00",
+        map_index=-1,
+        try_number=tries,
+        log_url=f"https://airflow.example.org/log?task={task_id}&try={tries}",
+        xcom_pull=lambda *, task_ids: kept.get(task_ids),
     )
-    return {"ti": ti, "exception": UnusableData(REASON), "params": {}}
+    task = SimpleNamespace(operator_extra_links=())
+    return {"ti": ti, "task_instance": ti, "task": task} | ({"exception": exception} if exception else {})
 
 
-def test_the_mail_says_what_why_what_is_served_and_what_to_do(inbox, spec, context):
-    FailureMail(spec)(context)
-    (message,) = inbox.messages
+ALARM = Alarm(
+    headline="prepare_images failed: no such archive",
+    task_id="prepare_images",
+    run_id="scheduled__2026-02-28",
+    since=datetime(2026, 2, 28, 3, 1, tzinfo=UTC),
+)
+
+
+def failure(spec):
+    error = TemporaryFault("the job was ended by SIGKILL; the machine may have run out of memory")
+    return alerts.failure_notice(spec, context("convert_images", exception=error, tries=5))
+
+
+def lost(spec):
+    return alerts.failure_notice(spec, context("convert_images"))
+
+
+def rejected_by_validation(spec):
+    return alerts.failure_notice(spec, context("validate_records", exception=UnusableData(REASON)))
+
+
+def refused(spec):
+    return alerts.refusal_notice(spec, context("approve"), by="ann", reason="half the cats are dogs")
+
+
+def not_approved_in_time(spec):
+    return alerts.failure_notice(spec, context("approve", exception=HITLTimeoutError({})))
+
+
+def recovery(spec):
+    return alerts.recovery_notice(spec, ALARM, context("publish", results={"publish": PUBLISHED}))
+
+
+def recovery_unchanged(spec):
+    unchanged = {"action": "unchanged", "version": OLD}
+    return alerts.recovery_notice(spec, ALARM, context("plan_conversion", results={"plan_conversion": unchanged}))
+
+
+def stale(spec):
+    age = timedelta(days=9, hours=2)
+    return stale_notice(spec, datetime(2026, 2, 22, 3, 4, tzinfo=UTC), age)
+
+
+def approval(spec):
+    with patch(
+        "imagemill_airflow.alerts.ApprovalOperator.generate_link_to_ui_from_context",
+        lambda context: "https://airflow.example.org/required_actions",
+    ):
+        return alerts.approval_notice(spec, context("approve"))
+
+
+def publication(spec):
+    return alerts.publication_notice(spec, PUBLISHED, context("publish"))
+
+
+EVENTS = [
+    failure,
+    lost,
+    rejected_by_validation,
+    refused,
+    not_approved_in_time,
+    recovery,
+    recovery_unchanged,
+    stale,
+    approval,
+    publication,
+]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_each_event_reaches_a_person_word_for_word(event, spec, mail, web, request):
+    notice = event(spec)
+    tell(notice, spec.alerts, {})
+    golden = GOLDEN / f"{event.__name__}.txt"
+    assert notice.text + "\n" == golden.read_text()
+    (message,) = mail.messages
     assert message["to"] == "ann@example.org, bob@example.org"
     assert message["from"] == "mill@example.org"
-    assert message["subject"].startswith("[imagemill] cats: validate_records failed: 5 of 10 rows")
+    assert message["subject"] == notice.subject
     body = message.get_body().get_content()
-    assert "5 of 10 rows were rejected (&lt;b&gt;missing&lt;/b&gt;: 5); {{ params }} is no template here" in body
-    assert "nothing: this dataset was never published" in body
-    assert "The candidate stays for inspection" in body
-    assert re.search(r'href="http://localhost/log\?a=1&amp;b=2"', body)
+    words = html.unescape(re.sub(r"<[^>]*>", " ", body))
+    for title, text in notice.sections.items():
+        assert title in words
+        assert text in words
+    for name, url in notice.links.items():
+        assert html.escape(url) in body
+        assert name in body
+    slack, webhook = web.posts
+    assert slack.path == "/services/T0/B0/x"
+    assert slack.body["text"] == notice.subject
+    assert webhook.path == "/hook"
+    assert webhook.body["text"] + "\n" == golden.read_text()
+    assert webhook.body["event"] == notice.event
+    assert webhook.body["dataset"] == "cats"
 
 
-def test_an_interrupted_run_mails_nobody(inbox, spec, context):
-    FailureMail(spec)(context | {"exception": KeyboardInterrupt()})
-    assert inbox.messages == []
+def test_no_word_of_a_notice_is_a_template_or_markup(spec, mail, web):
+    tell(rejected_by_validation(spec), spec.alerts, {"params": {"a": "b"}})
+    body = mail.messages[0].get_body().get_content()
+    assert "&lt;b&gt;missing&lt;/b&gt;" in body
+    assert "{{ params }} is text" in body
+    shown = web.posts[0].body["attachments"][0]["blocks"][1]["text"]["text"]
+    assert "&lt;b&gt;missing" in shown
 
 
-def test_a_notice_without_an_exception_says_that_the_process_was_lost(spec, context):
-    assert failure_notice(spec, {"ti": context["ti"]}).reason == LOST
+def test_slack_gets_links_only_where_a_browser_can_go(spec, web):
+    tell(rejected_by_validation(spec), spec.alerts, {})
+    (places,) = web.posts[0].body["attachments"][0]["blocks"][-1]["elements"]
+    assert "<https://airflow.example.org/log?task=validate_records&try=1|Log>" in places["text"]
+    assert f"Report: `{OUTPUT}/versions/{NEW}/validation.html`" in places["text"]
 
 
-def test_an_error_without_words_is_named(spec, context):
-    assert failure_notice(spec, context | {"exception": KeyError()}).reason == "KeyError"
+def test_a_program_finds_what_it_needs_in_a_publication(spec, web):
+    tell(publication(spec), spec.alerts, {})
+    document = web.posts[1].body
+    assert {name: document[name] for name in PUBLISHED} == PUBLISHED
+    assert document["type"] == "success"
+    assert document["links"]["Log"].startswith("https://airflow.example.org/log")
 
 
-def test_a_damaged_catalog_is_part_of_the_notice_and_no_second_failure(spec, context, tmp_path):
-    (tmp_path / "output").mkdir()
-    (tmp_path / "output" / "CURRENT").write_text("not JSON")
-    assert failure_notice(spec, context).served.startswith("unknown (")
+def test_only_what_the_spec_chooses_is_told_and_the_log_has_all(spec, mail, web, caplog):
+    quiet = spec.alerts.model_copy(update={"events": ("failure",)})
+    tell(publication(spec), quiet, {})
+    assert (mail.messages, web.posts) == ([], [])
+    tell(failure(spec), quiet, {})
+    assert (len(mail.messages), len(web.posts)) == (1, 2)
 
 
-def test_the_log_gets_the_whole_notice(spec, context, caplog):
-    notifier = FailureLog(spec)
-    notifier._log = logging.getLogger("alerts")
-    notifier(context)
-    assert "Why: 5 of 10 rows" in caplog.text
-    assert "Still served: nothing" in caplog.text
+def test_an_interrupted_run_tells_nobody(spec, mail, web):
+    alerts.FailureAlert(spec)(context("publish", exception=KeyboardInterrupt()))
+    assert (mail.messages, web.posts) == ([], [])
 
 
-def test_nobody_is_mailed_where_the_spec_names_nobody(spec):
-    silent = spec.model_copy(update={"alerts": Alerts()})
-    assert [type(notifier) for notifier in on_failure(silent)] == [FailureLog]
+def test_an_error_without_words_is_named(spec):
+    notice = alerts.failure_notice(spec, context("publish", exception=KeyError()))
+    assert (notice.why, notice.headline) == ("KeyError", "publish failed: KeyError")
+
+
+def test_a_damaged_catalog_is_part_of_the_notice_and_no_second_failure(spec, served):
+    def damaged(self):
+        raise UnusableData("CURRENT is not JSON")
+
+    with patch("imagemill.catalog.Catalog.current", damaged):
+        assert alerts.failure_notice(spec, context("publish")).served == "unknown (CURRENT is not JSON)"
+
+
+def test_who_is_never_published_serves_nothing(spec):
+    with patch("imagemill.catalog.Catalog.current", lambda self: None):
+        assert "never published" in alerts.failure_notice(spec, context("publish")).served
+
+
+def test_a_channel_that_is_down_keeps_no_other_one_silent(spec, mail, web, monkeypatch, caplog):
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mail.connection.replace("smtp://127.0.0.1:", "smtp://127.0.0.1:1"))
+    monkeypatch.setenv("AIRFLOW_CONN_CHAT", "http://127.0.0.1:1/services/secret")
+    with caplog.at_level(logging.ERROR):
+        tell(failure(spec), spec.alerts, {})
+    (post,) = web.posts
+    assert post.path == "/hook"
     assert HOME.is_dir()

@@ -1,0 +1,113 @@
+"""The spec as one run uses it: read once, changed by the trigger form, and kept until the run's end.
+
+A spec that somebody edits in the middle of a run, or that differs between workers, so changes only the next run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from imagemill.errors import CallerError
+from imagemill.spec import DatasetSpec
+
+log = logging.getLogger(__name__)
+
+FIRST_TASK = "prepare_images"
+KEY = "spec"
+"""XCom of the first task that holds the run's spec."""
+
+_LIVE = frozenset({"alerts", "description", "about"})
+"""What is told to people is always as the file has it now."""
+
+_WORKERS = {"local": "worker_processes", "prism": "worker_processes", "flink": "parallelism", "portable": "parallelism"}
+"""The job's option that says how many workers there are, by runner."""
+
+
+def check_conf(conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> None:
+    """Refuses what a run was triggered with, where the form knows nothing of it; Airflow would ignore it.
+
+    Raises:
+        CallerError: There is such a key.
+    """
+    if unknown := sorted(set(conf or ()) - set(params)):
+        raise CallerError(
+            f"this run was triggered with {', '.join(map(repr, unknown))}, which this DAG does not know; "
+            f"its parameters are {', '.join(sorted(params))}"
+        )
+
+
+def chosen(spec: DatasetSpec, params: Mapping[str, Any]) -> DatasetSpec:
+    """Returns the spec with what the trigger form says instead.
+
+    Raises:
+        CallerError: The form's choices and the spec do not go together.
+    """
+    conversion = spec.conversion.model_dump(mode="json")
+    if params["runner"] != spec.conversion.runner:
+        # Another runner's options mean nothing to this one, and may break it.
+        conversion |= {"runner": params["runner"], "runner_options": {}}
+    conversion["verification"] = params["verification"]
+    if workers := params["workers"]:
+        if params["runner"] == "dataflow":
+            conversion["dataflow"] |= {"max_num_workers": workers}
+        else:
+            conversion["runner_options"] |= {_WORKERS[params["runner"]]: workers}
+    try:
+        return _parsed(spec.model_dump(mode="json") | {"conversion": conversion, "approval": params["approval"]})
+    except ValidationError as error:
+        said = "; ".join(str(each["msg"]).removeprefix("Value error, ") for each in error.errors())
+        raise CallerError(f"the trigger form's choices do not fit the spec {spec.name}: {said}") from None
+
+
+def keep(spec: DatasetSpec, ti: Any) -> None:
+    """Keeps the spec for the tasks that follow."""
+    ti.xcom_push(KEY, spec.model_dump(mode="json"))
+
+
+def kept(spec: DatasetSpec, ti: Any) -> DatasetSpec:
+    """Returns the spec that the run began with.
+
+    Args:
+        spec: The spec as it is now, for what is always told as the file has it.
+        ti: The task instance that asks.
+    """
+    began = ti.xcom_pull(task_ids=FIRST_TASK, key=KEY)
+    if not isinstance(began, Mapping):
+        return spec
+    now = spec.model_dump(mode="json")
+    return _parsed({**began, **{name: now[name] for name in _LIVE}})
+
+
+def tell_changes(spec: DatasetSpec, run: DatasetSpec, params: Mapping[str, Any]) -> None:
+    """Says in the log what has changed in the spec since the run began, and that this run does not follow."""
+    try:
+        now = chosen(spec, params)
+    except CallerError:
+        now = spec
+    changes = list(_changes(run.model_dump(mode="json"), now.model_dump(mode="json")))
+    if changes:
+        log.warning("the spec has changed since this run began, which goes on as it began: %s", "; ".join(changes))
+
+
+def _changes(began: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    for name, value in began.items():
+        other = now.get(name)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            yield from _changes(value, other, f"{at}{name}.")
+        elif value != other:
+            yield f"{at}{name} is {_short(value)} here, now {_short(other)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def _parsed(values: Mapping[str, Any]) -> DatasetSpec:
+    # JSON mode knows that a list may stand for a tuple.
+    return DatasetSpec.model_validate_json(json.dumps(values))
