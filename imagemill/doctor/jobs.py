@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from imagemill.doctor.finding import Finding, fault, good, warning
+from imagemill.doctor.finding import Finding, as_finding, fault, good, warning
 from imagemill.doctor.packages import DISTRIBUTION, installed_version
 from imagemill.runners import OptionValue
 from imagemill.spec import DatasetSpec
+from imagemill.spec.dataflow import Dataflow
 from imagemill.storage.uri import is_local
 
 _PARTS = ("imagemill/__init__.py", "beam_jobs/__init__.py")
@@ -28,23 +30,29 @@ def check_job(spec: DatasetSpec, *, emulator: bool) -> Iterator[Finding]:
     options = spec.conversion.runner_options
     if installed_version("apache-beam") is None:
         yield fault(check, "apache-beam is not installed", "install imagemill with its dependencies")
-    elif runner == "dataflow" and (problem := _out_of_reach(spec, emulator)):
-        yield fault(check, *problem)
+    elif runner == "dataflow" and emulator:
+        says = "Dataflow's workers cannot see this machine's emulator"
+        yield fault(check, says, "unset STORAGE_EMULATOR_HOST, or use `runner: local`")
     elif runner == "prism" and "prism_location" not in options:
         yield warning(check, "Beam would download Prism", "install it, and name it by runner_options.prism_location")
     else:
         yield good(check, runner)
-    if runner in ("flink", "portable"):
+    if runner == "dataflow":
+        yield _judge_cloud_workers(f"workers {spec.name}", spec.conversion.dataflow)
+    elif runner in ("flink", "portable"):
         yield _judge_workers(f"workers {spec.name}", options)
 
 
-def _out_of_reach(spec: DatasetSpec, emulator: bool) -> tuple[str, str] | None:
-    local = [place for place in (spec.locations.staging, spec.locations.output) if is_local(place)]
-    if local:
-        return f"Dataflow's workers cannot see {local[0]}", "move `locations` to a bucket, or use `runner: local`"
-    if emulator:
-        return "Dataflow's workers cannot see this machine's emulator", "unset STORAGE_EMULATOR_HOST"
-    return None
+def _judge_cloud_workers(check: str, settings: Dataflow) -> Finding:
+    if settings.worker_image:
+        return good(check, f"{settings.worker_image} has what they need; it is not looked into from here")
+    if settings.worker_wheel:
+        return judge_wheel(check, settings.worker_wheel)
+    from imagemill.worker_wheel import build_worker_wheel
+
+    with tempfile.TemporaryDirectory() as folder, as_finding(check):
+        wheel = build_worker_wheel(Path(folder))
+        return good(check, f"they get {wheel.name}, made of what is installed here")
 
 
 def _judge_workers(check: str, options: Mapping[str, OptionValue]) -> Finding:
@@ -66,7 +74,7 @@ def judge_wheel(check: str, place: str) -> Finding:
         with zipfile.ZipFile(path) as wheel:
             names = set(wheel.namelist())
     except FileNotFoundError:
-        return fault(check, f"{path} is not there", f"{_MAKE}, and name it in runner_options.extra_package")
+        return fault(check, f"{path} is not there", f"{_MAKE}, and name it in the spec")
     except (OSError, zipfile.BadZipFile) as error:
         return fault(check, f"{path} cannot be read as a wheel ({error})", _MAKE)
     if missing := [part for part in _PARTS if part not in names]:

@@ -233,6 +233,27 @@ def test_a_published_version_that_is_gone(command):
     assert "manifest.json is gone" in doctor.one("published dots")
 
 
+CLOUD = "project: my-project, region: europe-west1, temp_location: 'gs://doctor-bucket/temp'"
+
+
+def on_dataflow(more=""):
+    conversion = f"conversion: {{runner: dataflow, dataflow: {{{CLOUD}{more}}}}}\n"
+    return IN_A_BUCKET.replace("conversion: {shards: {count: {train: 2, test: 1}}}\n", conversion)
+
+
+def test_workers_on_dataflow_get_what_is_installed_here_and_cannot_see_this_machine(command):
+    command.spec("dots", on_dataflow())
+    doctor = Doctor(command)
+    assert doctor.ended.code == 2
+    assert "Dataflow's workers cannot see this machine's emulator → unset STORAGE" in doctor.one("runner dots")
+    assert "made of what is installed here" in doctor.one("workers dots", "good")
+
+
+def test_a_wheel_for_dataflow_that_is_not_there(command):
+    command.spec("dots", on_dataflow(", worker_wheel: /nowhere/imagemill-1-py3-none-any.whl"))
+    assert "/nowhere/imagemill-1-py3-none-any.whl is not there → make one" in Doctor(command).one("workers dots")
+
+
 def on_flink(options):
     conversion = f"conversion: {{runner: flink, runner_options: {{job_endpoint: 'h:1', {options}}}}}\n"
     return SPEC.replace("conversion: {shards: {count: {train: 2, test: 1}}}\n", conversion)
