@@ -1,0 +1,11 @@
+"""How Airflow gets to know this package: by its entry point where it is installed, and as a file in a plugins folder."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+class ImagemillPlugin(AirflowPlugin):
+    """Stands in *Admin, Plugins*, with what comes with it."""
+
+    name = "imagemill"
