@@ -23,6 +23,7 @@ SKEW_FAULT_SECONDS = 300
 """Google refuses a token that was signed more than five minutes from its own time."""
 
 _PREFIX = "IMAGEMILL_"
+_ALIKE = 0.9
 _OTHER_VARIABLES = (
     HOME_VARIABLE,
     SPECS_VARIABLE,
@@ -41,17 +42,18 @@ def known_variables() -> set[str]:
 
 
 def check_variables(environment: Mapping[str, str], spec_files: Iterable[Path]) -> Iterator[Finding]:
-    """Checks for variables that nobody reads, as a misspelled one is."""
+    """Checks for misspelled variables; one that is like none of imagemill's is somebody else's."""
     in_specs = {name for path in spec_files for name in _REFERENCE.findall(path.read_text(errors="replace"))}
     known = known_variables() | in_specs
     unknown = sorted(name for name in environment if name.startswith(_PREFIX) and name not in known)
-    for name in unknown:
-        near = difflib.get_close_matches(name, sorted(known), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        yield warning("variables", f"{name} is set, and nothing reads it", f"{hint}docs/configuration.md lists all")
-    if not unknown:
-        count = sum(name.startswith(_PREFIX) for name in environment)
-        yield good("variables", f"{count} of imagemill's are set, and all are known")
+    near = {name: difflib.get_close_matches(name, sorted(known), n=1, cutoff=_ALIKE) for name in unknown}
+    for name, meant in near.items():
+        if meant:
+            says = f"{name} is set, and nothing reads it"
+            yield warning("variables", says, f"did you mean {meant[0]}? docs/configuration.md lists all")
+    if not any(near.values()):
+        count = sum(name in known for name in environment)
+        yield good("variables", f"{count} of imagemill's are set, and none is misspelled")
 
 
 def check_folder(folder: Path) -> Iterator[Finding]:

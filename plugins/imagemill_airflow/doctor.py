@@ -57,6 +57,7 @@ def _examine(specs: Path, home: Path) -> Iterator[Finding]:
     if database.verdict == "good":
         yield from check_processes()
         yield from check_mail(datasets)
+        yield from check_webhooks(datasets)
         yield from check_google()
     yield from check_dags()
 
@@ -143,6 +144,19 @@ def _judge_server(check: str, connection: Connection) -> Finding:
         way_out = "correct host and port in Airflow under Admin, Connections, or start the server"
         return fault(check, says, way_out, family="temporary")
     return good(check, f"the mail server {host}:{port} answers")
+
+
+def check_webhooks(datasets: Sequence[DatasetSpec]) -> Iterator[Finding]:
+    """Looks for the connections that hold the URLs of Slack and other webhooks; nothing is posted."""
+    alerts = [spec.alerts for spec in datasets]
+    chosen = {each for one in alerts for each in (one.slack_conn_id, one.webhook_conn_id) if each}
+    for conn_id in sorted(chosen):
+        check = f"connection {conn_id}"
+        if _connection(conn_id) is None:
+            says = f"Airflow has no connection {conn_id!r}, by which events would be posted"
+            yield fault(check, says, f"airflow connections add {conn_id} --conn-type http --conn-host URL")
+        else:
+            yield good(check, "is there")
 
 
 def check_google() -> Iterator[Finding]:

@@ -84,7 +84,7 @@ def test_another_python_is_a_fault():
 def test_variables_that_a_spec_uses_are_known(tmp_path):
     spec = tmp_path / "cats.yaml"
     spec.write_text("root: ${IMAGEMILL_CATS:-x}")
-    environment = {"IMAGEMILL_CATS": "1", "IMAGEMILL_HOME": "/x", "IMAGEMILL_HOMES": "/y", "PATH": ""}
+    environment = {"IMAGEMILL_CATS": "1", "IMAGEMILL_HOME": "/x", "IMAGEMILL_HOMES": "/y", "IMAGEMILL_UI_PORT": "8"}
     (finding,) = check_variables(environment, [spec])
     assert finding.verdict == "warning"
     assert "IMAGEMILL_HOMES is set" in finding.says

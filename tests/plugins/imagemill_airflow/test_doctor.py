@@ -16,6 +16,7 @@ from tests.support.servers import LOOPBACK, free_ports
 
 ROOT = Path(__file__).parents[3]
 MAILS = SPEC + "alerts: {email: [somebody@example.org]}\n"
+POSTS = SPEC.replace("dots", "posts") + "alerts: {slack_conn_id: the_chat}\n"
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +78,13 @@ def test_nobody_to_send_the_mail_and_a_dag_that_cannot_be_imported(command, tmp_
     (tmp_path / "dags" / "dataset_refresh.py").write_text("from airflow.sdk import DAG\nimport gone_away\n")
     command.variables["AIRFLOW__CORE__DAGS_FOLDER"] = str(tmp_path / "dags")
     command.variables["IMAGEMILL_GCP_CONN_ID"] = "the_cloud"
+    command.spec("posts", POSTS)
     code, found = findings(command)
     assert code == 2
     assert "Airflow has no connection 'smtp_default', and dots would mail" in found["connection smtp_default"]
     assert "→ airflow connections add smtp_default --conn-type smtp" in found["connection smtp_default"]
     assert "airflow connections add the_cloud --conn-type google_cloud_platform" in found["connection the_cloud"]
+    assert "airflow connections add the_chat --conn-type http --conn-host URL" in found["connection the_chat"]
     assert "No module named 'gone_away'" in found["airflow dags"]
     assert found["airflow scheduler"].startswith("warning: is not running")
 
