@@ -14,15 +14,22 @@ COPY requirements.txt ./
 RUN awk '/^[^ ]/ {wanted = /^uv==/} wanted' requirements.txt >uv.txt \
     && pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes -r uv.txt
 
-FROM tools AS packages
-COPY pyproject.toml ./
+# What is wanted, by itself: the packages are not installed anew when something else of pyproject.toml changes.
+FROM tools AS wanted
+COPY pyproject.toml deploy/wanted.py ./
 # "true" adds TensorFlow (1.8 GB), the second reader of the validation; without it the native reader does it alone.
 ARG TENSORFLOW=false
+RUN python wanted.py airflow gcp postgres $([ "$TENSORFLOW" = false ] || echo tensorflow) >wanted.txt
+
+FROM tools AS packages
+COPY --from=wanted /source/wanted.txt ./
 RUN --mount=type=cache,target=/root/.cache/uv \
-    if [ "$TENSORFLOW" = true ]; then tensorflow="--extra tensorflow"; fi \
-    && uv venv --quiet /opt/imagemill \
-    && uv pip install --python /opt/imagemill/bin/python --compile-bytecode --constraint requirements.txt \
-        --requirement pyproject.toml --extra airflow --extra gcp --extra postgres $tensorflow
+    uv venv --quiet /opt/imagemill \
+    && uv pip install --python /opt/imagemill/bin/python --constraint requirements.txt --requirement wanted.txt
+# Bytecode makes processes start fast, and takes as much room as its source: nothing here imports these, which the
+# Google provider depends on.
+RUN python -m compileall -q -j 0 /opt/imagemill/lib -x \
+        '/(ray|litellm|openai|sklearn|scipy|vertexai|agentplatform|google/ads|google/cloud/aiplatform[^/]*)/'
 
 FROM tools AS wheel
 COPY pyproject.toml README.md ./
@@ -59,11 +66,10 @@ RUN --mount=from=tools,source=/usr/local/bin/uv,target=/usr/local/bin/uv \
 COPY deploy/stack/in_image /opt/stack
 WORKDIR /opt/airflow
 USER imagemill
-ARG VERSION=0 REVISION=unknown CREATED=1980-01-01T00:00:00Z
+ARG VERSION=unknown REVISION=unknown
 LABEL org.opencontainers.image.title="imagemill" \
     org.opencontainers.image.description="Turns labelled images into validated, versioned TFRecord datasets." \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
-    org.opencontainers.image.revision="${REVISION}" \
-    org.opencontainers.image.created="${CREATED}"
+    org.opencontainers.image.revision="${REVISION}"
 CMD ["airflow", "version"]

@@ -9,10 +9,11 @@ BEAM_VERSION = $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.
 RUNNER_PARTS = beam-$(BEAM_VERSION) job-server flink worker
 
 .DEFAULT_GOAL := help
-.PHONY: help setup runners composer-env demo test check bench up emulator lock clean
+.PHONY: help setup runners composer-env demo test check bench up emulator stack stack-test stack-down \
+	stack-backup stack-restore worker-image lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install everything into .venv (about a minute)
 
@@ -64,7 +65,7 @@ demo: setup ## Publish the embedded dataset `shapes` through the real Airflow DA
 	$(BIN)/imagemill refresh shapes
 
 test: setup ## Run the test suite
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile --ignore tests/stack
 
 check: setup ## Lint, format, types, arrows between the layers
 	$(BIN)/ruff check
@@ -80,6 +81,34 @@ up: setup ## Airflow on this machine, with every dataset's DAG; stop it with Ctr
 
 emulator: setup ## A storage emulator for gs://; prints what to export, stop it with Ctrl-C
 	@$(BIN)/python -m tests.support.gcs
+
+# The images' labels.
+export IMAGEMILL_VERSION = $(shell git describe --tags --always 2>/dev/null)
+export IMAGEMILL_REVISION = $(shell git rev-parse HEAD 2>/dev/null)
+
+stack: ## Bring the whole up with Docker Compose: Airflow, Postgres, an emulated bucket, a mail catcher
+	@deploy/stack/preflight.sh
+	docker compose up --build --wait
+	@echo "Airflow: http://localhost:$$(docker compose port api-server 8080 | sed 's/.*://'), with these logins:"
+	@docker compose exec -T api-server cat /run/imagemill/logins.json
+	@echo "Mail: http://localhost:$$(docker compose port mail 8025 | sed 's/.*://')"
+
+stack-test: setup ## Test the stack and the worker image (needs Docker; about ten minutes)
+	$(BIN)/pytest tests/stack
+
+stack-down: ## Stop the stack; PURGE=1 deletes its data too
+	docker compose down --remove-orphans $(if $(PURGE),--volumes)
+
+stack-backup: ## Back the stack up to FILE=backup.tar
+	@deploy/stack/backup.sh "$(FILE)"
+
+stack-restore: ## Bring the stack up from FILE=backup.tar; REPLACE=1 deletes what it holds now
+	@deploy/stack/restore.sh "$(FILE)" $(if $(REPLACE),--replace)
+
+worker-image: ## Build the image of a Beam worker that needs nothing else, imagemill-worker:dev
+	docker buildx build --load --file deploy/worker/Dockerfile --tag imagemill-worker:dev \
+		--build-arg BEAM=$(BEAM_VERSION) \
+		--build-arg VERSION=$(IMAGEMILL_VERSION) --build-arg REVISION=$(IMAGEMILL_REVISION) .
 
 lock: setup ## Compile requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \

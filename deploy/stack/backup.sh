@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# backup.sh FILE: writes what the stack cannot make again into one tar file: Airflow's database, the secrets, the
+# emulated bucket, and imagemill's home without its work folder. The stack keeps running. The file holds secrets.
+set -euo pipefail
+file=$(realpath -m "${1:?usage: backup.sh FILE.tar}")
+cd "$(dirname "$0")/../.."
+
+[[ ! -e $file ]] || {
+    echo "imagemill: $file is there already; name another file" >&2
+    exit 2
+}
+[[ -n $(docker compose ps --quiet postgres) ]] || {
+    echo "imagemill: the stack is not up, so its database cannot be read; start it with \`make stack\`" >&2
+    exit 2
+}
+umask 077
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+archive() { # archive NAME SERVICE FOLDER [TAR OPTION]...: the content of a folder, as a service of the stack sees it
+    docker compose run --rm --no-deps -T --entrypoint tar "$2" \
+        --create --xattrs --directory "$3" "${@:4}" . >"$folder/$1.tar"
+}
+docker compose exec -T postgres pg_dump --username=airflow --format=custom airflow >"$folder/database.dump"
+archive secrets secrets /run/imagemill
+archive gcs gcs /var/lib/gcs --exclude='./imagemill-gcs-*'
+archive home scheduler /var/lib/imagemill --exclude=./work
+tar --create --file "$file.part" --directory "$folder" database.dump secrets.tar gcs.tar home.tar
+mv "$file.part" "$file"
+echo "backed up to $file, $(du -h "$file" | cut -f 1); keep it like a password"
