@@ -1,0 +1,100 @@
+"""The script that grants, and the page that explains what it grants."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "deploy" / "iam.sh"
+PLACES = {
+    "gs://my-data": "data bucket",
+    "gs://my-temp": "temp bucket",
+    "gs://my-environment": "environment's bucket",
+    "my-project": "project",
+    "mill": "repository of the worker image",
+    "imagemill-workers@my-project.iam.gserviceaccount.com": "`imagemill-workers`",
+}
+EVERYTHING = (
+    "--project my-project --data gs://my-data --temp my-temp --composer my-environment "
+    "--deployer user:ann@example.org --registry europe-west1/mill"
+)
+
+
+def script(arguments):
+    return subprocess.run([SCRIPT, *shlex.split(arguments)], capture_output=True, text=True, check=False)
+
+
+def granted(arguments):
+    found = set()
+    for line in script(arguments).stdout.splitlines():
+        words = shlex.split(line)
+        if "add-iam-policy-binding" in words:
+            place = words[words.index("add-iam-policy-binding") + 1]
+            (member,) = (word.removeprefix("--member=") for word in words if word.startswith("--member="))
+            (role,) = (word.removeprefix("--role=") for word in words if word.startswith("--role="))
+            who = member.removeprefix("serviceAccount:").partition("@")[0]
+            found.add(("deployer" if member.startswith("user:") else f"`{who}`", f"`{role}`", PLACES[place]))
+    return found
+
+
+def test_the_page_lists_what_the_script_grants():
+    rows = re.findall(
+        r"^\| (`[^|]*`|deployer) \| (`roles[^|]*`) \| ([^|]*) \|", (ROOT / "docs" / "iam.md").read_text(), re.M
+    )
+    assert set(rows) == granted(EVERYTHING)
+
+
+def test_without_dataflow_and_composer_two_grants_do():
+    assert granted("--project my-project --data my-data") == {
+        ("`imagemill-tasks`", "`roles/storage.objectUser`", "data bucket"),
+        ("`imagemill-training`", "`roles/storage.objectViewer`", "data bucket"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param("--project p", "--project and --data are needed", id="no bucket"),
+        pytest.param("--project p --data", "--data wants a value", id="no value"),
+        pytest.param("--project p --data d --force", "there is no option --force", id="an unknown option"),
+        pytest.param(
+            "--project p --data d --deployer user:a", "--deployer needs --composer", id="nowhere to deploy to"
+        ),
+        pytest.param(
+            "--project p --data d --composer c --deployer ann", "write user:, group: or serviceAccount:", id="who is it"
+        ),
+        pytest.param("--project p --data d --registry mill", "write it as LOCATION/NAME", id="a registry nowhere"),
+    ],
+)
+def test_mistakes_are_explained_before_anything_is_done(arguments, says):
+    ended = script(arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"iam.sh: {says}" in ended.stderr or says in ended.stderr
+
+
+@pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud, which checks its own commands, is not installed")
+def test_gcloud_understands_every_command(tmp_path):
+    lines = script(EVERYTHING).stdout.splitlines()
+    update = "gcloud composer environments update mill --location europe-west1 --project my-project"
+    lines += [
+        f"{update} --update-pypi-packages-from-file requirements-composer.txt",
+        f"{update} --update-env-variables=IMAGEMILL_HOME=/tmp/imagemill,IMAGEMILL_STORE=gs://my-data/mill",
+        "gcloud composer environments describe mill --location europe-west1 --format=json",
+        "gcloud beta composer environments list-packages mill --location europe-west1",
+    ]
+    commands = tmp_path / "commands.json"
+    commands.write_text(json.dumps([{"command_string": line.strip()} for line in lines]))
+    ended = subprocess.run(
+        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={commands}"],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    results = [result for line in ended.stdout.splitlines() for result in json.loads(line)]
+    assert [result["error_message"] for result in results] == [None] * len(lines), ended.stdout
