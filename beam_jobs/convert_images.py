@@ -7,14 +7,13 @@ Exit codes are those of `imagemill`; the last line on stderr says, in JSON, what
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import beam_jobs.lean_beam  # noqa: F401 - makes the import below cheap
 
@@ -25,6 +24,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineS
 
 from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
+from imagemill.conversion.collector import few_collections
 from imagemill.conversion.step_processes import Work, on_this_machine
 from imagemill.errors import CallerError, TemporaryFault, failure_line
 from imagemill.plan import ConversionPlan, parse_plan
@@ -33,6 +33,8 @@ from imagemill.storage import open_store, split
 
 DEFAULT_RUNNER = "FnApiRunner"
 """Beam's in-process runner by name: `DirectRunner` would try to download Prism first."""
+
+View = TypeVar("View", bound=PipelineOptions)
 
 _PORTABLE = ("PortableRunner", "FlinkRunner", "PrismRunner", "SparkRunner")
 _log = logging.getLogger(__name__)
@@ -101,19 +103,15 @@ def run(arguments: Arguments) -> None:
     folder, name = split(arguments.plan)
     plan = parse_plan(open_store(folder).read(name), where=arguments.plan)
     runner = _runner(arguments.runner)
-    options = PipelineOptions([*arguments.beam, f"--runner={arguments.runner}"])
+    options = _Options([*arguments.beam, f"--runner={arguments.runner}"])
     processes = arguments.processes or processes_for(plan, arguments.runner, options)
     where = f"{arguments.runner}, {processes} processes" if processes > 1 else arguments.runner
     _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, where)
     with _work(plan, folder, processes, in_memory=_runs_in_this_process(arguments.runner, options)) as work:
         pipeline = beam.Pipeline(runner=runner, options=options)
         _ = pipeline | "Convert" >> ConvertImages(work, arguments.block_bytes)
-        # What Beam's import left behind is not garbage: without it, collections among the rows cost a quarter less.
-        gc.freeze()
-        try:
+        with few_collections():
             _finish(pipeline.run(), arguments.runner)
-        finally:
-            gc.unfreeze()
 
 
 def _work(plan: ConversionPlan, folder: str, processes: int, *, in_memory: bool) -> AbstractContextManager[Work]:
@@ -167,6 +165,17 @@ def _check_beam_options(arguments: Sequence[str]) -> None:
             f"unknown option {unknown[0]!r}; known are --plan, --runner, --index_block_bytes, --worker_processes "
             "and Beam's options"
         )
+
+
+class _Options(PipelineOptions):
+    """Options that read the command line once for each kind of view; Beam asks for two hundred views."""
+
+    def view_as(self, cls: type[View]) -> View:
+        views = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        view: View = views[cls]
+        return view
 
 
 class _Parser(argparse.ArgumentParser):

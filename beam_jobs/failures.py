@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator
 
-from imagemill.errors import ImagemillError, TemporaryFault
+from imagemill.errors import ImagemillError, TemporaryFault, error_in_text, family_class
 
 _STAGE = " [while running "
 """Begins what Beam adds to a message: the stage it came from."""
-
-# The last line of a formatted traceback; Beam adds in which stage it happened.
-_RAISED = re.compile(
-    r"^(?:RuntimeError: )?(imagemill(?:\.\w+)+)\.([A-Z]\w*): (.*?)(?: \[while running .*)?$", re.MULTILINE
-)
 
 # What a portable runner's log says when the connection to a worker ended: the worker died, its machine went away.
 _WORKER_LOST = re.compile(r"\bStatusRuntimeException: (CANCELLED|UNAVAILABLE)\b")
@@ -25,7 +19,7 @@ def find_failure(error: BaseException) -> ImagemillError | None:
     for cause in _chain(error):
         if isinstance(cause, ImagemillError):
             return _clean(cause)
-        found = _in_text(str(cause))
+        found = error_in_text(str(cause))
         if found:
             return found
         if _is_unreachable(cause):
@@ -44,32 +38,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _in_text(text: str) -> ImagemillError | None:
-    for module, name, message in reversed(_RAISED.findall(text)):
-        family = _family(_named(module, name))
-        if family:
-            return family(message)
-    return None
-
-
-def _named(module: str, name: str) -> object:
-    try:
-        return getattr(importlib.import_module(module), name, None)
-    except ImportError:
-        return None
-
-
 def _clean(error: ImagemillError) -> ImagemillError:
     message, added, _ = str(error).partition(_STAGE)
-    family = _family(type(error))
+    family = family_class(type(error))
     return family(message) if added and family else error
-
-
-def _family(kind: object) -> type[ImagemillError] | None:
-    """Returns which of the three families a class belongs to; its own constructor may want more than a message."""
-    if not isinstance(kind, type) or not issubclass(kind, ImagemillError):
-        return None
-    return next(base for base in reversed(kind.__mro__) if ImagemillError in base.__bases__)
 
 
 def _is_unreachable(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from typing import IO, Any, TypeVar
 
 T = TypeVar("T")
 
-CHUNK = 200_000
+CHUNK = 50_000
 """Items held and sorted in memory at once."""
 
 _BLOCK = 500  # items read back from one run at a time: with a thousand runs still a modest memory

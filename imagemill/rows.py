@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 UNASSIGNED = "(unassigned)"
 """Split or label under which a row is counted that never got one. No spec can name a split or label so."""
@@ -26,8 +27,7 @@ class Reason(StrEnum):
     UNDECODABLE = "undecodable"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One good index row.
 
     Attributes:

@@ -53,22 +53,18 @@ class Placement:
         self._fractions = settings.split_fractions
         self._numbers = {name: number for number, name in enumerate(self.splits)}
         self._sample_below = sample_below
+        shares = [name for name, fraction in self._fractions.items() if fraction > 0]
+        self._only = self._numbers[shares[0]] if len(shares) == 1 else None
 
     def place(self, row: Row) -> PlacedRow | None:
         """Returns the placed row, or None where it is outside the sample."""
-        hashed = key_hash(row.filename)
+        filename, label, split, group = row
+        hashed = key_hash(filename)
         if self._sample_below is not None and hashed >= self._sample_below:
             return None
-        label_id = self.labels.resolve(row.label)
-        return PlacedRow(
-            hashed,
-            row.filename,
-            row.label,
-            row.split,
-            row.group,
-            UNKNOWN if label_id is None else label_id,
-            self._split_number(row),
-        )
+        label_id = self.labels.resolve(label)
+        number = self._split_number(row) if split or self._only is None else self._only
+        return PlacedRow(hashed, filename, label, split, group, UNKNOWN if label_id is None else label_id, number)
 
     def samples(self, rejected: Rejected) -> bool:
         """Tells whether a row that cannot be read as one is in the sample."""

@@ -6,7 +6,6 @@ error, its trace; both are pickles. It ends when its stdin does, in the middle o
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import queue
@@ -17,6 +16,7 @@ import traceback
 from typing import IO, Any
 
 from imagemill.conversion.batches import Carried, Spool
+from imagemill.conversion.collector import few_collections
 from imagemill.conversion.engine import Conversion
 
 
@@ -31,16 +31,19 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     threading.Thread(target=_receive, args=(requests, waiting), daemon=True).start()
     plan, version_uri, files, own = waiting.get()
     conversion = Conversion(plan, version_uri, Spool(files, own) if files else Carried())
-    gc.freeze()
-    while True:
-        step, arguments = waiting.get()
-        answer: tuple[object, str]
-        try:
-            answer = getattr(conversion, step)(*arguments), ""
-        except Exception as error:  # whatever it is, it is raised again on the other side
-            answer = _portable(error), f"in a process of its own:\n{traceback.format_exc()}"
-        pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+    with few_collections():
+        while True:
+            step, arguments = waiting.get()
+            pickle.dump(_answer(conversion, step, arguments), answers, protocol=pickle.HIGHEST_PROTOCOL)
+            answers.flush()
+
+
+def _answer(conversion: Conversion, step: str, arguments: tuple[object, ...]) -> tuple[object, str]:
+    """Returns what a step came to; or the error, whatever it is, with its trace: it is raised again by the parent."""
+    try:
+        return getattr(conversion, step)(*arguments), ""
+    except Exception as error:
+        return _portable(error), f"in a process of its own:\n{traceback.format_exc()}"
 
 
 def _receive(requests: IO[bytes], waiting: queue.SimpleQueue[Any]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ _CRC = Struct(">I")
 _HEADER = Struct(">IIBBBBB")
 _HEADER_START = b"\x00\x00\x00\x0dIHDR"
 _FIRST_CHUNK = 33
+_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 _crc32 = zlib.crc32
 
 
@@ -49,6 +51,8 @@ def parse(data: bytes) -> ImageFacts:
         RefusedImage: libpng would not decode it.
     """
     header = read_header(data)
+    if _is_plain(data) and header.colour != PALETTE:
+        return _facts(header, SAMPLES[header.colour])
     palette = transparent = idat_bytes = 0
     last = b"IHDR"
     for kind, size, sound in _chunks(data):
@@ -66,7 +70,25 @@ def parse(data: bytes) -> ImageFacts:
     if not idat_bytes:
         raise truncated("no pixels: the chunks IDAT are missing or empty")
     channels = 3 + (0 < transparent <= palette) if header.colour == PALETTE else SAMPLES[header.colour]
+    return _facts(header, channels)
+
+
+def _facts(header: PngHeader, channels: int) -> ImageFacts:
     return ImageFacts("png", header.height, header.width, channels)
+
+
+def _is_plain(data: bytes) -> bool:
+    """Tells whether all that follows the header is one sound IDAT and IEND, as in most small images: the short way."""
+    if len(data) < _FIRST_CHUNK + 8:
+        return False
+    size, kind = _CHUNK.unpack_from(data, _FIRST_CHUNK)
+    end = _FIRST_CHUNK + 8 + size
+    return (
+        kind == b"IDAT"
+        and size > 0
+        and data[end + 4 : end + 16] == _END
+        and _crc32(memoryview(data)[_FIRST_CHUNK + 4 : end]) == _CRC.unpack_from(data, end)[0]
+    )
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, bool]]:
@@ -94,9 +116,15 @@ def read_header(data: bytes) -> PngHeader:
     """Returns IHDR, checked."""
     if len(data) < _FIRST_CHUNK:
         raise truncated(f"{len(data)} bytes do not hold a PNG header")
-    if data[8:16] != _HEADER_START or _crc32(data[12:29]) != _CRC.unpack_from(data, 29)[0]:
+    return _parse_header(data[len(SIGNATURE) : _FIRST_CHUNK])
+
+
+@lru_cache(1024)
+def _parse_header(chunk: bytes) -> PngHeader:
+    """Reads the chunk IHDR; the images of a dataset have few different ones."""
+    if not chunk.startswith(_HEADER_START) or _crc32(chunk[4:21]) != _CRC.unpack_from(chunk, 21)[0]:
         raise undecodable("the PNG does not begin with a sound IHDR")
-    header = PngHeader._make(_HEADER.unpack_from(data, 16))
+    header = PngHeader._make(_HEADER.unpack_from(chunk, 8))
     if (
         header.depth not in _DEPTHS.get(header.colour, ())
         or header.compression

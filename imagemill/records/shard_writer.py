@@ -129,16 +129,16 @@ def make_record(reference: Reference, data: bytes, *, settings: ConversionSettin
     facts = probe(data, formats=settings.formats, max_pixels=settings.max_image_pixels)
     if settings.verification == "decode":
         verify_decode(data, facts)
-    digest = sha256(data)
+    digest = sha256(data).digest()
     example = encode_image_example(
         data,
         facts,
         filename=reference.row.filename,
-        sha256=digest.hexdigest(),
+        sha256=digest.hex(),
         label=reference.label_id,
         label_text=reference.label_text,
     )
-    return Record(example, facts, digest.digest())
+    return Record(example, facts, digest)
 
 
 def write_shard(

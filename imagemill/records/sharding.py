@@ -16,10 +16,16 @@ MIN_RECORDS = 64
 MAX_SHARDS = 99_999
 """Five digits, as in the file names."""
 
+# Copies of these cost half of new ones.
+_SHARD_HASH = blake2b(digest_size=8, person=b"imagemill.shard")
+_SPLIT_HASH = blake2b(digest_size=8, person=b"imagemill.split")
+
 
 def key_hash(key: str) -> int:
     """Returns the 64-bit hash that orders records and spreads them over shards; part of the format."""
-    return int.from_bytes(blake2b(key.encode(), digest_size=8, person=b"imagemill.shard").digest(), "big")
+    hashing = _SHARD_HASH.copy()
+    hashing.update(key.encode())
+    return int.from_bytes(hashing.digest(), "big")
 
 
 def split_of(*, key: str, group: str, fractions: Mapping[str, float]) -> str:
@@ -36,7 +42,9 @@ def split_of(*, key: str, group: str, fractions: Mapping[str, float]) -> str:
     Raises:
         ValueError: There is no split with a share.
     """
-    point = int.from_bytes(blake2b((group or key).encode(), digest_size=8, person=b"imagemill.split").digest(), "big")
+    hashing = _SPLIT_HASH.copy()
+    hashing.update((group or key).encode())
+    point = int.from_bytes(hashing.digest(), "big")
     bound, chosen = 0.0, None
     for split, fraction in fractions.items():
         if fraction > 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import BinaryIO
 
 import google_crc32c
@@ -54,8 +55,13 @@ def masked_crc(data: bytes) -> int:
 
 def frame(payload: bytes) -> bytes:
     """Returns one record, framed."""
-    length = _LENGTH.pack(len(payload))
-    return b"".join((length, _CRC.pack(masked_crc(length)), payload, _CRC.pack(masked_crc(payload))))
+    return b"".join((_frame_header(len(payload)), payload, _CRC.pack(masked_crc(payload))))
+
+
+@lru_cache(16_384)
+def _frame_header(size: int) -> bytes:
+    length = _LENGTH.pack(size)
+    return length + _CRC.pack(masked_crc(length))
 
 
 def unframe(record: bytes, *, where: str, offset: int) -> bytes:
