@@ -12,7 +12,9 @@ class Progress(Protocol):
         """Starts a bar; `total` is None where nobody knows it."""
         ...
 
-    def advance(self, amount: int = 1) -> None: ...
+    def advance(self, amount: int = 1, *, volume: int = 0) -> None:
+        """Counts what is done; `volume` is the bytes that were moved for it."""
+        ...
 
     def end(self) -> None: ...
 
@@ -23,7 +25,7 @@ class Silent:
     def begin(self, what: str, *, total: int | None, unit: str) -> None:
         pass
 
-    def advance(self, amount: int = 1) -> None:
+    def advance(self, amount: int = 1, *, volume: int = 0) -> None:
         pass
 
     def end(self) -> None:

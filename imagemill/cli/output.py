@@ -48,6 +48,27 @@ def progress(*, as_json: bool) -> Progress:
     return _Lines()
 
 
+class _Tally:
+    """How much is done, and how fast."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit, self._started = unit, time.monotonic()
+        self._done = self._volume = 0
+
+    def add(self, amount: int, volume: int) -> None:
+        self._done += amount
+        self._volume += volume
+
+    def text(self, total: int | None = None) -> str:
+        """Returns both for a person: `1,200 of 5,000 objects, 2.7 MiB (400 objects/s, 921.6 KiB/s)`."""
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        count = f"{self._done:,}" + (f" of {total:,}" if total is not None else "")
+        volume, pace = (
+            (f", {size(self._volume)}", f", {size(round(self._volume / seconds))}/s") if self._volume else ("", "")
+        )
+        return f"{count} {self._unit}{volume} ({self._done / seconds:,.0f} {self._unit}/s{pace})"
+
+
 class _Bar:
     """A progress bar with rate and time left."""
 
@@ -61,17 +82,19 @@ class _Bar:
         self._bar = bars.Progress(
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
-            bars.TextColumn("{task.completed:,.0f} " + unit),
+            bars.TextColumn("{task.fields[told]}"),
             bars.TimeElapsedColumn(),
             bars.TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task(what, total=total)
+        self._tally = _Tally(unit)
+        self._task = self._bar.add_task(what, total=total, told=self._tally.text())
         self._bar.start()
 
-    def advance(self, amount: int = 1) -> None:
-        self._bar.advance(self._task, amount)
+    def advance(self, amount: int = 1, *, volume: int = 0) -> None:
+        self._tally.add(amount, volume)
+        self._bar.update(self._task, advance=amount, told=self._tally.text())
 
     def end(self) -> None:
         self._bar.stop()
@@ -81,15 +104,13 @@ class _Lines:
     """A line every few seconds, for logs."""
 
     def begin(self, what: str, *, total: int | None, unit: str) -> None:
-        self._what, self._total, self._unit = what, total, unit
-        self._done = 0
+        self._what, self._total, self._tally = what, total, _Tally(unit)
         self._next = time.monotonic() + LOG_EVERY_SECONDS
 
-    def advance(self, amount: int = 1) -> None:
-        self._done += amount
+    def advance(self, amount: int = 1, *, volume: int = 0) -> None:
+        self._tally.add(amount, volume)
         if time.monotonic() >= self._next:
-            of = f" of {self._total:,}" if self._total is not None else ""
-            click.echo(f"{self._what}: {self._done:,}{of} {self._unit}", err=True)
+            click.echo(f"{self._what}: {self._tally.text(self._total)}", err=True)
             self._next = time.monotonic() + LOG_EVERY_SECONDS
 
     def end(self) -> None:

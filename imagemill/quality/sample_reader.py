@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,8 @@ WHOLE_SHARD_BYTES = 256 << 20
 """Shards above this are not handed to TensorFlow whole; the sample of their records is."""
 
 _COPY_BYTES = 1 << 20
+_GAP_BYTES = 256 << 10  # a distant store sends as much in the time that another request takes to be answered
+_SPAN_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +103,13 @@ def _fetch_all(
     target: _SampleFile,
     advance: Callable[[], None],
 ) -> list[_Fetched]:
-    # One task fetches a record and its image and keeps neither: memory is bounded by the threads.
     workers = max(version.parallel_reads, images.parallel_reads if images else 1)
     by_name = {facts.entry.name: facts for facts in shards}
     plain = [row for facts in shards for row in facts.drawn if not compression_of(row.shard)]
     fetched: list[_Fetched] = []
 
-    def fetch(row: IndexedRecord) -> tuple[_Fetched, CorruptRecord | None]:
-        return _fetch(row, version.read_range(row.shard, row.offset, row.length), images, target)
+    def fetch(framed: tuple[IndexedRecord, bytes]) -> tuple[_Fetched, CorruptRecord | None]:
+        return _fetch(*framed, images, target)
 
     def keep(outcome: tuple[_Fetched, CorruptRecord | None]) -> None:
         result, error = outcome
@@ -117,13 +119,42 @@ def _fetch_all(
         advance()
 
     with ThreadPoolExecutor(workers, thread_name_prefix="sample") as pool:
-        for outcome in pool.map(fetch, plain):
-            keep(outcome)
+        # As many spans at once as there are threads: they bound the memory, not the sample.
+        spans = _spans(plain)
+        while some := list(islice(spans, workers)):
+            frames = [framed for span in pool.map(lambda span: _read_span(version, span), some) for framed in span]
+            for outcome in pool.map(fetch, frames):
+                keep(outcome)
     for facts in shards:
         if compression_of(facts.entry.name) and facts.drawn:
             for row, frame in _frames_in_order(version, facts.drawn):
                 keep(_fetch(row, frame, images, target))
     return fetched
+
+
+def _spans(rows: Sequence[IndexedRecord]) -> Iterator[list[IndexedRecord]]:
+    """Yields rows that stand close enough together in a shard to be read by one request."""
+    span: list[IndexedRecord] = []
+    for row in sorted(rows, key=lambda row: (row.shard, row.offset)):
+        if span and not _belongs(row, span):
+            yield span
+            span = []
+        span.append(row)
+    if span:
+        yield span
+
+
+def _belongs(row: IndexedRecord, span: Sequence[IndexedRecord]) -> bool:
+    first, last = span[0], span[-1]
+    end = row.offset + row.length
+    near = row.offset - (last.offset + last.length) <= _GAP_BYTES
+    return row.shard == first.shard and near and end - first.offset <= _SPAN_BYTES
+
+
+def _read_span(version: Store, span: Sequence[IndexedRecord]) -> list[tuple[IndexedRecord, bytes]]:
+    start = span[0].offset
+    data = version.read_range(span[0].shard, start, max(row.offset + row.length for row in span) - start)
+    return [(row, data[row.offset - start : row.offset - start + row.length]) for row in span]
 
 
 def _add_framing(faults: Faults, error: CorruptRecord, row: IndexedRecord) -> None:

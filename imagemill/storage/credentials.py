@@ -137,8 +137,8 @@ def _configured(settings: ObjectStoreSettings) -> GoogleAuthCredentials:
     except (DefaultCredentialsError, OSError, ValueError) as error:
         source, detail = settings.gcs_key_file or "this machine", str(error).rstrip(".")
         raise CallerError(
-            f"no Google credentials from {source}: {detail}; run `gcloud auth application-default login`, name a key by "
-            "GOOGLE_APPLICATION_CREDENTIALS, or set IMAGEMILL_GCS_ANONYMOUS=1 for public buckets"
+            f"no Google credentials from {source}: {detail}; run `gcloud auth application-default login`, name a key "
+            "by GOOGLE_APPLICATION_CREDENTIALS, or set IMAGEMILL_GCS_ANONYMOUS=1 for public buckets"
         ) from error
     return credentials
 

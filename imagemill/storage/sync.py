@@ -167,7 +167,8 @@ class _Run:
                     extra.add(settled.extra)
                     for action in settled.actions:
                         self._tell(action)
-                    self._progress.advance(settled.summary.copied + settled.summary.unchanged)
+                    done = settled.summary
+                    self._progress.advance(done.copied + done.unchanged, volume=done.copied_bytes)
                 for deleted in _spread(self._remove, _batches(extra, self._batch), threads=self._threads):
                     summary += SyncSummary(deleted=deleted)
                     self._progress.advance(deleted)

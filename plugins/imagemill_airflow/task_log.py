@@ -20,7 +20,7 @@ class LoggedProgress:
         self._started = time.monotonic()
         self._next = self._started + LOG_EVERY_SECONDS
 
-    def advance(self, amount: int = 1) -> None:
+    def advance(self, amount: int = 1, *, volume: int = 0) -> None:
         self._done += amount
         now = time.monotonic()
         if now >= self._next:

@@ -267,26 +267,28 @@ def test_an_unsorted_listing_stops_the_sync(source, destination):
 
 class Counting:
     def __init__(self):
-        self.calls = []
+        self.calls, self.volume = [], 0
 
     def begin(self, what, *, total, unit):
         self.calls.append((what, unit))
 
-    def advance(self, amount=1):
+    def advance(self, amount=1, *, volume=0):
         self.calls.append(amount)
+        self.volume += volume
 
     def end(self):
         self.calls.append("end")
 
 
 def test_progress_hears_of_every_object(source, destination):
-    fill(source, **{f"{n:03}": b"" for n in range(100)})
-    fill(destination, **{f"{n:03}": b"" for n in range(50, 120)})
+    fill(source, **{f"{n:03}": b"12" for n in range(100)})
+    fill(destination, **{f"{n:03}": b"12" for n in range(50, 120)})
     progress = Counting()
     sync(source, destination, delete=True, progress=progress)
     assert progress.calls[0] == (f"sync to {destination.uri}", "objects")
     assert sum(call for call in progress.calls if isinstance(call, int)) == 120
     assert progress.calls[-1] == "end"
+    assert progress.volume == 50 * 2
 
 
 SYNC = """
