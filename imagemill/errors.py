@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 from typing import ClassVar
 
 FAILURE = "imagemill-failure: "
 """Begins the line by which a job tells its launcher why it failed; JSON follows, with `family` and `message`."""
+
+# The last line of a formatted traceback; Beam adds in which stage it happened.
+_RAISED = re.compile(
+    r"^(?:RuntimeError: )?(imagemill(?:\.\w+)+)\.([A-Z]\w*): (.*?)(?: \[while running .*)?$", re.MULTILINE
+)
 
 
 class ImagemillError(Exception):
@@ -61,3 +68,25 @@ def read_failure_line(line: str) -> ImagemillError | None:
     families = {family.family: family for family in (CallerError, TemporaryFault, UnusableData)}
     family = families.get(told["family"])
     return family(told["message"]) if family else None
+
+
+def error_in_text(text: str) -> ImagemillError | None:
+    """Returns the last error of ours that a text with tracebacks tells of, or None: then it is not ours."""
+    for module, name, message in reversed(_RAISED.findall(text)):
+        if family := family_class(_named(module, name)):
+            return family(message)
+    return None
+
+
+def family_class(kind: object) -> type[ImagemillError] | None:
+    """Returns which of the three families a class belongs to; its own constructor may want more than a message."""
+    if not isinstance(kind, type) or not issubclass(kind, ImagemillError):
+        return None
+    return next(base for base in reversed(kind.__mro__) if ImagemillError in base.__bases__)
+
+
+def _named(module: str, name: str) -> object:
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None

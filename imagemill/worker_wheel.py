@@ -34,9 +34,10 @@ def build_worker_wheel(folder: Path) -> Path:
     Raises:
         CallerError: A package that workers need is not installed here, so no version of it can be named.
     """
-    name = f"imagemill-{_installed('imagemill')}"
+    own = _own_version()
+    name = f"imagemill-{own}"
     files = dict(sorted(_modules()))
-    files |= {f"{name}.dist-info/METADATA": _metadata(), f"{name}.dist-info/WHEEL": _wheel_file()}
+    files |= {f"{name}.dist-info/METADATA": _metadata(own), f"{name}.dist-info/WHEEL": _wheel_file()}
     record = "".join(f"{path},sha256={_digest(data)},{len(data)}\n" for path, data in files.items())
     files[f"{name}.dist-info/RECORD"] = f"{record}{name}.dist-info/RECORD,,\n".encode()
     path = folder / f"{name}-{_TAG}.whl"
@@ -59,9 +60,9 @@ def _modules() -> Iterator[tuple[str, bytes]]:
                 yield f"{package}/{path.relative_to(root).as_posix()}", path.read_bytes()
 
 
-def _metadata() -> bytes:
+def _metadata(own: str) -> bytes:
     needs = [f"Requires-Dist: {package}=={_installed(package)}" for package in PINNED]
-    lines = ["Metadata-Version: 2.1", "Name: imagemill", f"Version: {_installed('imagemill')}", *needs, ""]
+    lines = ["Metadata-Version: 2.1", "Name: imagemill", f"Version: {own}", *needs, ""]
     return "\n".join(lines).encode()
 
 
@@ -71,6 +72,13 @@ def _wheel_file() -> bytes:
 
 def _digest(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def _own_version() -> str:
+    try:
+        return version("imagemill")
+    except PackageNotFoundError:
+        return "0"  # a folder on the path, as on Composer, has no version
 
 
 def _installed(package: str) -> str:

@@ -21,11 +21,22 @@ from imagemill_airflow.job_process import JobProcess
 TAIL_LINES = 20
 """Last lines of the job that go into the error of one that did not say itself why it failed."""
 
+LINE_CHARACTERS = 1_000
+"""What the task's log shows of one line; Beam writes all its options into one."""
+
 _LEVEL = re.compile("DEBUG|INFO|WARNING|ERROR|CRITICAL")
 
 
 class JobCrashed(RuntimeError):
-    """The job ended without saying why: a bug, which no retry cures."""
+    """The job ended without saying why: a bug, which no retry cures.
+
+    Attributes:
+        lines: The last that it said.
+    """
+
+    def __init__(self, message: str, lines: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.lines = tuple(lines)
 
 
 class BeamJobHook(BeamHook):
@@ -75,10 +86,10 @@ class BeamJobHook(BeamHook):
             is_known=is_dataflow_job_id_exist_callback or (lambda: False),
         )
 
-    def stop(self) -> None:
+    def stop(self, *, grace_seconds: float | None = None) -> None:
         """Ends the launched job with all that it started, if there is one."""
         if self._job is not None:
-            self._job.stop()
+            self._job.stop(grace_seconds=grace_seconds)
 
     def _launch(
         self,
@@ -91,12 +102,13 @@ class BeamJobHook(BeamHook):
         self.log.info("Running %s", " ".join(command))
         try:
             self._job = job = JobProcess(command, environment=environment)
-            for line in job.lines():
+            lines = job.lines()
+            for line in lines:
                 self._tell(line)
                 on_line(line)
                 if is_known():
                     # The job lives on Dataflow from here; its launcher ends by itself and must not block on the pipe.
-                    threading.Thread(target=deque, args=(job.lines(), 0), name="drain-job", daemon=True).start()
+                    threading.Thread(target=deque, args=(lines, 0), name="drain-job", daemon=True).start()
                     return
         except BaseException:
             self.stop()
@@ -108,7 +120,11 @@ class BeamJobHook(BeamHook):
         # A traceback of any length may follow the verdict.
         (self._verdict if line.startswith(FAILURE) else self._tail).append(line)
         level = _LEVEL.match(line)
-        self.log.log(logging.getLevelNamesMapping()[level.group()] if level else logging.INFO, "%s", line)
+        self.log.log(logging.getLevelNamesMapping()[level.group()] if level else logging.INFO, "%s", _shortened(line))
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= LINE_CHARACTERS else f"{line[:LINE_CHARACTERS]}… ({len(line):,} characters)"
 
 
 def _finding(py_file: Path) -> dict[str, str]:
@@ -134,4 +150,4 @@ def failure(exit_code: int, lines: Sequence[str]) -> Exception:
         name = signal.Signals(-exit_code).name
         memory = "; the machine may have run out of memory" if name == "SIGKILL" else ""
         return TemporaryFault(f"the job was ended by {name}{memory}")
-    return JobCrashed(f"the job crashed with exit code {exit_code}; its last lines:\n" + "\n".join(lines))
+    return JobCrashed(f"the job crashed with exit code {exit_code}; its last lines:\n" + "\n".join(lines), lines)

@@ -55,12 +55,12 @@ class JobProcess:
         self._ended.wait()
         return self._process.returncode if self._process else 0
 
-    def stop(self) -> None:
+    def stop(self, *, grace_seconds: float | None = None) -> None:
         """Ends the process and all that it started; after a grace, by force."""
         if self._ended.is_set():
             return
         self._signal(signal.SIGTERM)
-        if not self._ended.wait(GRACE_SECONDS):
+        if not self._ended.wait(GRACE_SECONDS if grace_seconds is None else grace_seconds):
             self._signal(signal.SIGKILL)
             self._ended.wait()
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.configuration import conf
 from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
-from airflow.providers.google.cloud.operators.dataflow import DataflowConfiguration
+from airflow.providers.google.cloud.hooks.dataflow import process_line_and_extract_dataflow_job_id_callback
 from airflow.sdk.exceptions import AirflowSkipException
 
+from imagemill.manifest import MANIFEST
+from imagemill.plan import PLAN
+from imagemill.runners import beam_runner, conversion_options
 from imagemill.spec import DatasetSpec
-from imagemill_airflow.beam_launch import BeamJobHook
-from imagemill_airflow.google_connection import DEFAULT_CONNECTION, connection_id, google_connection, impersonation
+from imagemill.storage import open_store
+from imagemill_airflow.beam_launch import BeamJobHook, JobCrashed
+from imagemill_airflow.dataflow_conversion import DataflowConversion
+from imagemill_airflow.google_connection import google_connection
+from imagemill_airflow.links import LINKS, OutputLink, ReportLink, StagingLink, folder_page, object_page, store_links
 from imagemill_airflow.run_settings import kept
 
 if TYPE_CHECKING:
@@ -21,7 +28,8 @@ if TYPE_CHECKING:
 
 JOB_MODULE = "beam_jobs.convert_images"
 
-CLUSTERS = ("flink", "portable", "dataflow")
+_KILL_GRACE_SECONDS = 2.0
+"""Airflow kills a task five seconds after asking it to end, and the job on Dataflow has to be cancelled in them."""
 
 
 def job_file() -> str:
@@ -32,34 +40,47 @@ def job_file() -> str:
     return found.origin
 
 
-def dataflow_job_name(dataset: str, version: str) -> str:
-    """Returns the job's name, the same for every try; Dataflow admits lower-case letters, digits and dashes."""
-    return f"imagemill-{dataset.replace('_', '-')[:30].rstrip('-')}-{version.lower()}"
-
-
 class ConvertImagesOperator(BeamRunPythonPipelineOperator):
     """Converts what was planned, by a Beam job; skips where the plan found nothing to do.
 
-    Repeating it is harmless: a version that is whole is not converted again.
+    Repeating it is harmless: a version that is whole is not converted again, and on Dataflow a try joins the job that
+    another one has left alive. What that takes is in `DataflowConversion`.
 
     :param spec: The dataset.
     :param plan: What `plan_conversion` returned (templated).
     :param runner: Runner in the spec's words, `local` or `dataflow` (templated).
+    :param deferrable: Whether a wait for Dataflow is left to the triggerer; by default the spec says, then Airflow's
+        `[operators] default_deferrable`. Other runners' jobs are children of the task and are never deferred.
     """
 
     template_fields: Sequence[str] = (*BeamRunPythonPipelineOperator.template_fields, "plan")
+    operator_extra_links = LINKS  # type: ignore[assignment]  # the provider's type names its one link
 
-    def __init__(self, *, spec: DatasetSpec, plan: Any, runner: str = "local", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        spec: DatasetSpec,
+        plan: Any,
+        runner: str = "local",
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             py_file=job_file(),
             py_interpreter=sys.executable,
             # Without -P the job's own folder would come first on its path, and its modules could hide others.
             py_options=["-P"],
             runner=runner,
+            # The provider's way runs other runners' jobs inside the triggerer.
+            deferrable=False,
             **kwargs,
         )
         self.spec = spec
         self.plan = plan
+        said = (deferrable, spec.conversion.dataflow.deferrable)
+        usual = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.wait_in_triggerer = next((each for each in said if each is not None), usual)
+        self._conversion: DataflowConversion | None = None
 
     @google_connection()
     def execute(self, context: Context) -> dict[str, Any]:
@@ -70,56 +91,101 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         """
         self.spec = kept(self.spec, context["ti"])
         skip_unless_planned(self.plan)
-        version = {"version": self.plan["version"], "version_uri": self.plan["version_uri"]}
+        uri = self.plan["version_uri"]
+        staging, report = folder_page(self.spec.locations.staging), object_page(f"{uri}/validation.html")
+        store_links(context, {StagingLink: staging, OutputLink: folder_page(uri), ReportLink: report})
         if self._is_whole():
-            self.log.info("%s is whole already; nothing is converted again", self.plan["version_uri"])
-            return version | {"converted": False}
+            self.log.info("%s is whole already; nothing is converted again", uri)
+            return self._result(converted=False)
+        if self.runner == "dataflow":
+            return self._execute_on_dataflow(context)
         self._choose_runner(self.runner)
         super().execute(context)
-        return version | {"converted": True}
+        return self._result(converted=True)
+
+    def execute_on_dataflow(self, context: Context) -> None:
+        """Launches the job and returns when its id is known; the provider calls this, with everything prepared."""
+        self.beam_hook.start_python_pipeline(
+            variables=self.snake_case_pipeline_options,
+            py_file=self.py_file,
+            py_options=self.py_options,
+            py_interpreter=self.py_interpreter,
+            process_line_callback=self.process_line_callback,
+            is_dataflow_job_id_exist_callback=self.is_dataflow_job_id_exist_callback,
+        )
+
+    @google_connection()
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Takes the task up again when the trigger has seen the job's end."""
+        self.spec = kept(self.spec, context["ti"])
+        self._conversion = DataflowConversion(self.spec, self.plan, context)
+        return self._ended(self._conversion.take_event(event))
 
     def on_kill(self) -> None:
-        """Ends the job, wherever it runs."""
+        """Ends the job, wherever it runs, within the seconds that Airflow gives."""
         hook = getattr(self, "beam_hook", None)
         if isinstance(hook, BeamJobHook):
-            hook.stop()
-        super().on_kill()
+            # First the launcher: what it has not submitted by then, it never will.
+            hook.stop(grace_seconds=_KILL_GRACE_SECONDS)
+        if self._conversion is not None:
+            self._conversion.cancel()
+
+    def _execute_on_dataflow(self, context: Context) -> dict[str, Any]:
+        self._conversion = conversion = DataflowConversion(self.spec, self.plan, context)
+        try:
+            job_id = conversion.find() or conversion.launch(
+                lambda options: self._launch(options, context), longest=self.execution_timeout
+            )
+            if not self.wait_in_triggerer:
+                return self._ended(conversion.wait(job_id))
+        except (KeyboardInterrupt, SystemExit):
+            self.on_kill()
+            raise
+        trigger = conversion.trigger(job_id, self.execution_timeout)
+        return self.defer(trigger=trigger, method_name="execute_complete")
+
+    def _launch(self, options: dict[str, Any], context: Context) -> None:
+        self.runner = beam_runner("dataflow")
+        self.pipeline_options = options
+        super().execute(context)
+
+    def _set_dataflow(
+        self, pipeline_options: dict[str, Any], job_name_variable_key: str | None = None
+    ) -> tuple[str, dict[str, Any], Callable[[str], None], Callable[[], bool]]:
+        # The provider's own insists on a connection that nobody need have made, and forgets the job's id.
+        conversion = self._conversion
+        if conversion is None:
+            raise RuntimeError("only a task that converts on Dataflow launches there")
+        self.dataflow_hook = conversion.jobs.hook
+        on_line = process_line_and_extract_dataflow_job_id_callback(on_new_job_id_callback=conversion.submitted)
+        named = {**pipeline_options, job_name_variable_key or "job_name": conversion.name}
+        return conversion.name, named, on_line, lambda: conversion.job_id is not None
 
     def _choose_runner(self, runner: str) -> None:
-        from imagemill.plan import PLAN
-        from imagemill.runners import beam_runner, pipeline_options
-
-        conversion = self.spec.conversion
-        # A cluster's options mean nothing to a rehearsal on this machine, and may break it.
-        ours = conversion.runner_options if runner in (conversion.runner, *CLUSTERS) else {}
-        options = pipeline_options(runner, ours)
+        options = conversion_options(self.spec.conversion, runner)
         self.runner = beam_runner(runner)
         self.pipeline_options = {**options, "plan": f"{self.plan['version_uri']}/{PLAN}"}
-        if runner == "dataflow":
-            self.pipeline_options = impersonation() | self.pipeline_options
-            self.dataflow_config = DataflowConfiguration(
-                gcp_conn_id=connection_id() or DEFAULT_CONNECTION,
-                job_name=dataflow_job_name(self.spec.name, self.plan["version"]),
-                append_job_name=False,
-                project_id=str(options["project"]),
-                location=str(options["region"]),
-            )
 
     def _cast_dataflow_config(self) -> None:
         # The provider's version warns of a Dataflow configuration on every run that has nothing to do with Dataflow.
         if self.dataflow_config:
             super()._cast_dataflow_config()  # type: ignore[no-untyped-call]  # the provider's own, without types
 
-    def _is_whole(self) -> bool:
-        from imagemill.manifest import MANIFEST
-        from imagemill.storage import open_store
-
-        return open_store(self.plan["version_uri"]).stat(MANIFEST) is not None
-
     def _init_pipeline_options(self, *args: Any, **kwargs: Any) -> Any:
         initial = super()._init_pipeline_options(*args, **kwargs)
         self.beam_hook = BeamJobHook(runner=self.runner)
         return initial
+
+    def _is_whole(self) -> bool:
+        return open_store(self.plan["version_uri"]).stat(MANIFEST) is not None
+
+    def _ended(self, job_id: str) -> dict[str, Any]:
+        if not self._is_whole():
+            raise JobCrashed(f"the Dataflow job {job_id} ended well, and {self.plan['version_uri']} has no manifest")
+        return self._result(converted=True) | {"dataflow_job_id": job_id}
+
+    def _result(self, *, converted: bool) -> dict[str, Any]:
+        return {"version": self.plan["version"], "version_uri": self.plan["version_uri"], "converted": converted}
 
 
 def skip_unless_planned(plan: Mapping[str, Any]) -> None:
