@@ -7,6 +7,7 @@ them; Airflow's face lies under `plugins/`. Each package tells Airflow not to lo
 
 from __future__ import annotations
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ OURS = "data/imagemill"
 _HOMES = {"imagemill": "dags", "beam_jobs": "dags", "imagemill_airflow": "plugins"}
 _IGNORE = ".airflowignore"
 _METADATA = "METADATA"
+_PLUGIN = "plugins/imagemill_plugin.py"
 
 
 def lay_out(folder: Path, *, specs: Path) -> None:
@@ -44,6 +46,7 @@ def lay_out(folder: Path, *, specs: Path) -> None:
         for name in archive.namelist():
             if (place := _place(name)) is not None:
                 _write(folder / place, archive.read(name))
+        _write(folder / _PLUGIN, _plugin_file(archive).encode())
     shutil.rmtree(wheel.parent)
     for package, home in _HOMES.items():
         (folder / home / package / _IGNORE).write_text("*\n")
@@ -59,8 +62,8 @@ def files(folder: Path) -> Iterator[str]:
 
 
 def is_seen_last(key: str) -> bool:
-    """Tells whether a file must come after the modules that it imports: the DAG file and the specs."""
-    return key == f"dags/{DAG_FILE}" or key.startswith("dags/datasets/")
+    """Tells whether a file must come after the modules that it imports: the DAG file, its specs, the plugin."""
+    return key in (f"dags/{DAG_FILE}", _PLUGIN) or key.startswith("dags/datasets/")
 
 
 def _check_specs(specs: Path) -> None:
@@ -80,6 +83,18 @@ def _build_wheel(folder: Path) -> Path:
         last = (built.stdout + built.stderr).strip().splitlines()[-1:]
         raise CallerError(f"the wheel cannot be built ({' '.join(last)}); run `make setup`, then try again")
     return next(folder.glob("*.whl"))
+
+
+def _plugin_file(archive: zipfile.ZipFile) -> str:
+    """Returns the file by which Airflow finds the plugins that it would find by the wheel's entry points."""
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+    entries = configparser.ConfigParser(delimiters="=")
+    entries.read_string(archive.read(name).decode())
+    plugins = [target.split(":") for target in entries["airflow.plugins"].values()]
+    lines = [f"from {module} import {name} as {name}" for module, name in plugins]
+    return "\n".join(
+        ['"""Made by the deployment: Airflow looks for plugins in this folder\'s files."""', "", *lines, ""]
+    )
 
 
 def _place(name: str) -> str | None:

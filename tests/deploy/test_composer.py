@@ -87,6 +87,7 @@ def test_everything_lies_where_composer_looks_for_it(project):
         "dags/beam_jobs/convert_images.py",
         f"dags/imagemill-{version}.dist-info/METADATA",
         "plugins/imagemill_airflow/operators.py",
+        "plugins/imagemill_plugin.py",
         "data/imagemill/requirements-composer.txt",
         "data/imagemill/deployment.json",
         "dags/theirs.py",
