@@ -55,12 +55,14 @@ class Api:
             if not request.headers.get("Authorization", "").startswith("Bearer "):
                 return _error(401, "Request is missing required authentication credential.", "UNAUTHENTICATED")
             trouble = self._troubles.strike(method)
-            if trouble and trouble.status:
+            if trouble and trouble.status >= 400:
                 return _error(trouble.status, trouble.message, "TROUBLE")
             if refusal := _refusal(request):
                 return refusal
             done = await handler(request)
-            if trouble and request.transport is not None:
+            if trouble:
+                await asyncio.sleep(trouble.late_seconds)
+            if trouble and not trouble.status and request.transport is not None:
                 request.transport.abort()
             return done
 
@@ -86,9 +88,11 @@ class Api:
     async def _create(self, request: web.Request) -> web.Response:
         told = await request.json()
         with self._book.lock:
-            for job in self._book.named(told["name"], only="ACTIVE"):
-                # The service answers with the live job of that name; Beam finds another request's id in it.
-                return web.json_response(job.summary())
+            for job in self._book.named(told["name"]):
+                # The service answers a repeated request with its job, and any other with the live job of that name:
+                # Beam finds another request's id in it.
+                if job.is_live or job.told.get("clientRequestId") == told.get("clientRequestId"):
+                    return web.json_response(job.summary())
             parts = request.match_info
             job = Job(parts["project"], parts["region"], told, self._troubles.of_next_job())
             self._book.add(job)

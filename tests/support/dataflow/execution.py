@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 import urllib.error
 import urllib.request
@@ -60,6 +61,8 @@ class Cluster:
             trouble = job.trouble
             if trouble.message and not trouble.runs_first:
                 job.say(f"Worker configuration: n1-standard-1 in {zone}.")
+                if trouble.held:
+                    _wait_for_release(job)
                 raise JobFailed(_words(trouble, job, zone))
             job.enter("JOB_STATE_RUNNING")
             if trouble.held:
@@ -89,7 +92,7 @@ class Cluster:
         state, errors = "", _Errors(service, number)
         names = beam_job_api_pb2.JobState.Enum
         while state not in ("DONE", "FAILED", "CANCELLED"):
-            if job.cancelled.wait(_POLL_SECONDS) or (job.trouble.runs_first and job.tentative):
+            if job.cancelled.wait(_POLL_SECONDS) or (job.trouble.runs_first and job.committed):
                 service.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=number))
                 return
             asked = beam_job_api_pb2.GetJobStateRequest(job_id=number)
@@ -104,7 +107,9 @@ class Cluster:
             if self._channel is None:
                 (port,) = free_ports(1)
                 command = [str(PRISM), f"--job_port={port}", "--serve_http=false", "--log_level=warn"]
-                server = self._running.enter_context(running("prism", command, log=self._folder / "prism.log"))
+                server = self._running.enter_context(
+                    running("prism", command, log=self._folder / "prism.log", env=_bare())
+                )
                 wait_for_port(port, server)
                 self._channel = grpc.insecure_channel(f"{LOOPBACK}:{port}")
             return self._channel
@@ -140,6 +145,11 @@ class Cluster:
                 return file.read()
         except urllib.error.HTTPError as error:
             raise JobFailed(f"cannot read {uri}: {error}") from error
+
+
+def _bare() -> dict[str, str]:
+    """Returns an environment that lends this project to no worker."""
+    return {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
 
 
 _UNQUOTE = """\
@@ -202,7 +212,7 @@ def _failing(job: Job) -> Iterator[None]:
 
 def _wait_for_release(job: Job) -> None:
     while not job.released.wait(0.05):
-        if job.cancelled.is_set():
+        if job.cancelled.is_set() and not job.trouble.slow_to_cancel:
             return
 
 
@@ -222,4 +232,4 @@ def _counters(infos: Any) -> dict[tuple[str, str, str], int]:
 
 
 def _open(path: str) -> IO[bytes]:
-    return open(path, "rb")  # noqa: SIM115, PTH123 - Beam closes it
+    return Path(path).open("rb")

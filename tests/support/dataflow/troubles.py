@@ -31,14 +31,17 @@ class ApiTrouble:
 
     Attributes:
         method: To which requests.
-        status: The answer's status, and nothing is done; 0: it is done, and the connection breaks before the answer.
+        status: The answer's status, and nothing is done; 0: it is done, and the connection breaks before the answer;
+            200: it is done and answered.
         message: What that answer says.
+        late_seconds: What is done is answered after this time.
         times: How many requests; -1 for all.
     """
 
     method: Method
     status: int = 503
     message: str = "The service is currently unavailable."
+    late_seconds: float = 0.0
     times: int = 1
 
 
@@ -50,11 +53,13 @@ class JobTrouble:
         message: The error that it fails with, in Dataflow's words; "" lets it be executed.
         runs_first: Whether its workers are up before it fails: executed to its middle and then killed.
         held: Whether it waits in state RUNNING, until it is released or cancelled.
+        slow_to_cancel: Whether it is in state CANCELLING until it is released.
     """
 
     message: str = ""
     runs_first: bool = False
     held: bool = False
+    slow_to_cancel: bool = False
 
 
 def to_json(*rules: ApiTrouble | JobTrouble) -> dict[str, list[Mapping[str, Any]]]:

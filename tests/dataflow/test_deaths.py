@@ -1,0 +1,210 @@
+"""Whoever dies when: one job is paid for, or the live one is cancelled, and the version is whole at last."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from imagemill.catalog import read_manifest
+from tests.dataflow.conftest import left_running
+from tests.support.dataflow.troubles import CPU_QUOTA, NO_MACHINES, ApiTrouble, JobTrouble
+from tests.support.servers import wait_until
+
+HELD = JobTrouble(held=True)
+
+
+def wait_for_launcher(version, process):
+    wait_until(lambda: "INFO __main__" in version.log, version.server(process))
+
+
+def wait_for_bookkeeping(version, process):
+    wait_until(lambda: "dataflow_job_id" in version.state, version.server(process))
+
+
+def kill(process):
+    """Kills the task as the kernel does; what it started has to notice by itself."""
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_until(lambda: not launchers(process), seconds=20)
+
+
+def launchers(process):
+    """Returns the launchers that a task has left behind: they are in sessions of their own."""
+    folder = str(process.args[-1])
+    return [each for each in psutil.process_iter() if _launches(each, folder)]
+
+
+def _launches(process, folder):
+    try:
+        job = any("convert_images.py" in part for part in process.cmdline())
+        return job and process.environ().get("IMAGEMILL_TEST_FOLDER") == folder
+    except psutil.Error:
+        return False
+
+
+def assert_paid_once(version):
+    assert version.states() == ["DONE"]
+    assert version.standin.most_live(version.jobs()[0]["name"]) == 1
+    assert read_manifest(version.plan["version_uri"]).records == 50
+
+
+def test_killed_before_submission(conversion):
+    version = conversion()
+    process = version.start()
+    wait_for_launcher(version, process)
+    kill(process)
+    assert version.jobs() == []
+    assert version.run()["result"]["converted"]
+    assert_paid_once(version)
+
+
+def test_killed_after_submission_before_the_id_is_kept(standin, conversion):
+    version = conversion()
+    standin.trouble(ApiTrouble(method="create", status=200, late_seconds=60), HELD)
+    process = version.start()
+    version.wait_for("RUNNING", task=process)
+    kill(process)
+    assert version.state == {}
+    standin.release()
+    assert version.run()["result"]["converted"]
+    assert_paid_once(version)
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["waiting", "deferred"])
+def test_killed_while_the_job_runs(standin, conversion, deferrable):
+    version = conversion()
+    standin.trouble(HELD)
+    process = version.start(deferrable=deferrable)
+    wait_for_bookkeeping(version, process)
+    kill(process)
+    standin.release()
+    assert version.run(deferrable=deferrable)["result"]["dataflow_job_id"] == version.jobs()[0]["id"]
+    assert_paid_once(version)
+
+
+def test_killed_and_the_job_succeeds_meanwhile(standin, conversion):
+    version = conversion()
+    standin.trouble(HELD)
+    process = version.start()
+    wait_for_bookkeeping(version, process)
+    kill(process)
+    standin.release()
+    version.wait_for("DONE")
+    assert version.run()["result"]["converted"] is False
+    assert_paid_once(version)
+
+
+def test_killed_and_the_job_fails_meanwhile(standin, conversion):
+    version = conversion()
+    standin.trouble(JobTrouble(message=CPU_QUOTA, held=True))
+    process = version.start()
+    wait_for_bookkeeping(version, process)
+    kill(process)
+    standin.release()
+    version.wait_for("FAILED")
+    late = version.run()
+    assert late["family"] == "caller", "what no retry heals is told, and not paid for again"
+    assert version.states() == ["FAILED"]
+    assert version.run()["result"]["converted"], "a person has cleared the task: a new job"
+    assert version.states() == ["FAILED", "DONE"]
+
+
+def test_killed_and_the_job_fails_for_a_while(standin, conversion):
+    version = conversion()
+    standin.trouble(JobTrouble(message=NO_MACHINES, held=True))
+    process = version.start()
+    wait_for_bookkeeping(version, process)
+    kill(process)
+    standin.release()
+    version.wait_for("FAILED")
+    assert version.run()["result"]["converted"]
+    assert version.states() == ["FAILED", "DONE"]
+
+
+def test_another_runs_failure_is_not_this_runs(standin, conversion):
+    version = conversion()
+    standin.trouble(JobTrouble(message=CPU_QUOTA))
+    assert version.run()["family"] == "caller"
+    (version.folder / "state.json").unlink()
+    assert version.run(run_id="two")["result"]["converted"]
+    assert version.states() == ["FAILED", "DONE"]
+
+
+# --- stopped on purpose ------------------------------------------------------------------------------------------
+
+
+def test_stopped_while_launching(conversion):
+    version = conversion()
+    process = version.start()
+    wait_for_launcher(version, process)
+    process.terminate()
+    assert version.outcome(process, seconds=10)["family"] == "temporary"
+    assert launchers(process) == []
+    assert left_running(process) == []
+    assert version.jobs() == []
+
+
+def test_stopped_between_submission_and_bookkeeping(standin, conversion):
+    version = conversion()
+    standin.trouble(ApiTrouble(method="create", status=200, late_seconds=60), HELD)
+    process = version.start()
+    version.wait_for("RUNNING", task=process)
+    process.terminate()
+    assert "result" not in version.outcome(process, seconds=15)
+    version.wait_for("CANCELLED", seconds=5)
+    assert launchers(process) == []
+
+
+def test_stopped_while_the_job_runs(standin, conversion):
+    version = conversion()
+    standin.trouble(HELD)
+    process = version.start()
+    wait_for_bookkeeping(version, process)
+    process.terminate()
+    ended = version.outcome(process, seconds=10)
+    assert "ended CANCELLED: somebody stopped it" in ended["message"]
+    assert version.states() == ["CANCELLED"]
+    assert version.run()["result"]["converted"]
+    assert version.states() == ["CANCELLED", "DONE"]
+    assert standin.most_live(version.jobs()[0]["name"]) == 1
+
+
+# --- two at once, and a launcher that does not hear the answer ---------------------------------------------------
+
+
+def test_two_tries_at_once_share_one_job(standin, conversion):
+    version = conversion()
+    standin.trouble(HELD)
+    first, second = version.start(), version.start()
+    version.wait_for("RUNNING")
+    wait_for_bookkeeping(version, first)
+    standin.release()
+    for process in (first, second):
+        assert process.wait(120) == 0, version.log[-4000:]
+    assert_paid_once(version)
+
+
+def test_a_launcher_that_loses_the_answer_pays_once(standin, conversion):
+    version = conversion()
+    standin.trouble(ApiTrouble(method="create", status=0))
+    assert version.run()["result"]["converted"], version.log[-4000:]
+    assert_paid_once(version)
+
+
+def test_a_job_that_is_being_cancelled_is_awaited(standin, conversion):
+    version = conversion()
+    standin.trouble(JobTrouble(held=True, slow_to_cancel=True))
+    process = version.start()
+    wait_for_bookkeeping(version, process)
+    process.terminate()
+    version.wait_for("CANCELLING")
+    kill(process)
+    again = version.start()
+    wait_until(lambda: "is being cancelled" in version.log, standin.server)
+    standin.release()
+    assert version.outcome(again)["result"]["converted"]
+    assert version.states() == ["CANCELLED", "DONE"]
+    assert standin.most_live(version.jobs()[0]["name"]) == 1
