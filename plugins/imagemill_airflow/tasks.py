@@ -40,7 +40,8 @@ def published_asset(spec: DatasetSpec) -> Asset:
 def prepare_images(spec_path: str, params: Any = None, dag_run: Any = None, ti: Any = None) -> Json:
     from imagemill import steps
 
-    check_conf(dag_run.conf, params)
+    # The run's own parameters hold whatever it was triggered with, known or not.
+    check_conf(dag_run.conf, ti.task.dag.params)
     spec = chosen(_spec(spec_path), params)
     keep(spec, ti)
     with metrics.timed(spec.name, "prepare"):

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import psutil
 
+from imagemill.spec.file import load_spec
 from imagemill_airflow.environment import airflow_environment, api_environment
 from tests.support.servers import Server, free_ports, running, wait_until
 
@@ -59,6 +60,7 @@ class Stack:
         (port,) = free_ports(1)
         self.url = f"http://localhost:{port}"
         self.passwords = {user: secrets.token_urlsafe(12) for user in USERS}
+        self._tokens: dict[str, str] = {}
         self._folder = folder
         self._servers: dict[str, Server] = {}
         self._running: dict[str, ExitStack] = {}
@@ -121,10 +123,15 @@ class Stack:
 
     def api(self, method: str, path: str, body: Any = None, *, user: str = "ann") -> httpx.Response:
         """Calls Airflow's REST API as a user who has logged in."""
-        login = {"username": user, "password": self.passwords[user]}
-        token = httpx.post(f"{self.url}/auth/token", json=login).raise_for_status().json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {self._token(user)}"}
         return httpx.request(method, f"{self.url}/api/v2/{path}", json=body, headers=headers, timeout=60)
+
+    def _token(self, user: str) -> str:
+        if user not in self._tokens:
+            login = {"username": user, "password": self.passwords[user]}
+            answer = httpx.post(f"{self.url}/auth/token", json=login, timeout=60)
+            self._tokens[user] = answer.raise_for_status().json()["access_token"]
+        return self._tokens[user]
 
     def get(self, path: str) -> Any:
         return self.api("GET", path).raise_for_status().json()
@@ -132,6 +139,7 @@ class Stack:
     def spec(self, name: str, text: str) -> str:
         """Writes a spec, waits for its DAG, lets it run, and returns the DAG's id."""
         (self.specs / f"{name}.yaml").write_text(text)
+        load_spec(self.specs / f"{name}.yaml")  # a fault is told here, and not by a DAG that stands for it
         dag_id = f"refresh_{name}"
         self.wait(lambda: self.api("GET", f"dags/{dag_id}").status_code == 200, f"{dag_id} to appear")
         self.api("PATCH", f"dags/{dag_id}", {"is_paused": False}).raise_for_status()
