@@ -7,16 +7,17 @@ import sys
 import pytest
 
 from imagemill.plan import PLAN
+from imagemill.worker_wheel import build_worker_wheel
 from tests.support import conversions
+from tests.support.conversions import stray_objects
 from tests.support.flink.cluster import flink_cluster
 from tests.support.prism import prism_options
 from tests.support.runners import BOOT, FLINK, JOB_SERVER, PRISM, ROOT, WORKER, require
-from tests.support.worker_environment import build_wheel
 
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
+    return build_worker_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +48,15 @@ def mixture(tmp_path):
 def convert(tmp_path):
     """Plans a version and runs the job as a process of its own, as the CLI and Airflow do; returns the folder."""
 
-    def run(inputs, name, *options, job=("-m", "beam_jobs.convert_images"), meanwhile=lambda version: None, **planning):
+    def run(
+        inputs,
+        name,
+        *options,
+        job=("-m", "beam_jobs.convert_images"),
+        meanwhile=lambda version: None,
+        expected=0,
+        **planning,
+    ):
         version = tmp_path / "versions" / name
         inputs.plan(version, **planning)
         log = tmp_path / f"{name}.log"
@@ -60,7 +69,8 @@ def convert(tmp_path):
             finally:
                 process.kill()
                 process.wait()
-        assert process.returncode == 0, log.read_text()[-6000:]
+        assert process.returncode == expected, log.read_text()[-6000:]
+        assert expected or stray_objects(version) == set()
         return version
 
     return run

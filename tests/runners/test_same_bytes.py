@@ -8,38 +8,54 @@ import time
 
 import pytest
 
+from imagemill.errors import TemporaryFault
+from imagemill.manifest import MANIFEST
 from tests.support.conversions import EXPECTED_REJECTS, Inputs, digests_of, manifest_of, picture
 
 FAILING_JOB = """\
-import sys
+import random, sys
 from pathlib import Path
 
-import apache_beam as beam
 from beam_jobs import convert_images, transforms
+from imagemill.errors import TemporaryFault
+
+SEED, SHARE = int(sys.argv.pop(1)), float(sys.argv.pop(1))
 
 
-class FailOnce(beam.DoFn):  # of this script, not of a module: so the class itself travels to the workers
-    def __init__(self, work):
-        self._work = work
+def failing(step):  # of this script, not of a module: so the class itself travels to the workers
+    name, seed, share = step.__name__, SEED, SHARE
 
-    def setup(self):
-        from beam_jobs.step_fns import WriteShardFn
+    class FailsAtFirst(step):
+        def process(self, element):
+            outputs = list(step.process(self, element))
+            mark = Path(self._work.version_uri).with_name(f"failed-{name}-{element[0]}")
+            if random.Random(f"{seed} {mark.name}").random() < share and not mark.exists():
+                mark.touch()
+                raise TemporaryFault("failed on purpose, after the step was taken")
+            yield from outputs
 
-        self._writer = WriteShardFn(self._work)
-        self._writer.setup()
-
-    def process(self, shard):
-        yield from self._writer.process(shard)
-        failed = Path(self._work.version_uri).with_name(f"failed-{shard[0]}")
-        if shard[0] == 2 and not failed.exists():
-            failed.touch()
-            raise OSError("failed on purpose after the shard was written")
+    return FailsAtFirst
 
 
 if __name__ == "__main__":
-    transforms.WriteShardFn = FailOnce
-    sys.exit(convert_images.main())
+    for step in ("ReadRowsFn", "ResolveRowsFn", "WriteShardFn", "CompareDigestsFn", "SortRejectsFn"):
+        setattr(transforms, step, failing(getattr(transforms, step)))
+    while (code := convert_images.main()) == TemporaryFault.exit_code:  # the whole job again, as Airflow does
+        print("again", file=sys.stderr)
+    sys.exit(code)
 """
+
+
+@pytest.fixture
+def failing_job(tmp_path):
+    """Returns the command of a job of which a share of all elements fails at first, drawn by a seed."""
+    job = tmp_path / "failing_job.py"
+    job.write_text(FAILING_JOB)
+    return lambda *, seed, share: [str(job), str(seed), str(share)]
+
+
+def failed(version):
+    return sorted(path.name.removeprefix("failed-") for path in version.parent.glob("failed-*"))
 
 
 @pytest.fixture
@@ -94,10 +110,34 @@ def test_flink_restarts_a_job_whose_worker_was_killed(large, convert, flink):
 
 
 @pytest.mark.timeout(600)
-def test_flink_restarts_a_job_that_failed_after_writing(large, convert, flink, tmp_path):
-    expected = digests_of(convert(large, "in process"))
-    job = tmp_path / "failing_job.py"
-    job.write_text(FAILING_JOB)
-    failing = convert(large, "failing", *flink.options(parallelism=2), job=[str(job)])
-    assert [path.name for path in failing.parent.glob("failed-*")] == ["failed-2"]
+def test_flink_restarts_a_job_of_which_elements_failed(expected, mixture, convert, flink, failing_job):
+    mixture.write_index(shuffle=5)
+    job = failing_job(seed=21, share=0.12)
+    failing = convert(mixture, "failing", *flink.options(parallelism=2), "--index_block_bytes=256", job=job)
+    assert failed(failing) == ["ReadRowsFn-226", "WriteShardFn-0"]
     assert digests_of(failing) == expected
+
+
+@pytest.mark.parametrize("processes", [1, 8])
+def test_elements_that_fail_in_process(expected, mixture, convert, failing_job, processes):
+    mixture.write_index(shuffle=6)
+    options = ("--index_block_bytes=256", f"--worker_processes={processes}")
+    failing = convert(mixture, "failing", *options, job=failing_job(seed=13, share=0.4))
+    assert len({name.partition("-")[0] for name in failed(failing)}) == 5  # every kind of step
+    assert digests_of(failing) == expected
+
+
+def test_a_step_process_that_is_killed_fails_the_job_which_can_be_run_again(large, convert):
+    expected = digests_of(convert(large, "in process"))
+    again = ("--worker_processes=2",)
+    convert(large, "killed", *again, meanwhile=kill_a_writer, expected=TemporaryFault.exit_code)
+    assert digests_of(convert(large, "killed", *again)) == expected
+
+
+def test_prism_fails_a_job_whose_worker_was_killed_which_can_be_run_again(large, convert, prism):
+    expected = digests_of(convert(large, "in process"))
+    killed = convert(
+        large, "killed", *prism, "--worker_processes=2", meanwhile=kill_a_writer, expected=TemporaryFault.exit_code
+    )
+    assert not (killed / MANIFEST).exists()
+    assert digests_of(convert(large, "killed", *prism)) == expected

@@ -11,6 +11,7 @@ from imagemill.conversion.planning import plan_conversion, write_plan
 from imagemill.manifest import MANIFEST, parse_manifest
 from imagemill.plan import PLAN, ConversionSettings
 from imagemill.spec import Shards
+from imagemill.storage import open_store
 from imagemill.storage.uri import RESERVED
 
 SETTINGS = ConversionSettings(
@@ -113,6 +114,14 @@ def mixture(root: Path) -> Inputs:
 
 def manifest_of(version: Path):
     return parse_manifest((version / MANIFEST).read_bytes(), where=str(version))
+
+
+def stray_objects(version: Path):
+    """Returns the objects of a version that its manifest does not name."""
+    manifest = manifest_of(version)
+    shards = {name for shard in manifest.shards for name in (shard.name, shard.index.name)}
+    named = {MANIFEST, PLAN, *(file.name for file in manifest.files), *shards}
+    return {found.key for found in open_store(str(version)).list()} - named
 
 
 def digests_of(version: Path):
