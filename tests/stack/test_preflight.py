@@ -119,7 +119,8 @@ def made_by(project):
         project.compose("run", "--rm", "--no-deps", "-T", "--entrypoint", "sh", "postgres", "-c",
                         f"echo {version} > /var/lib/postgresql/data/PG_VERSION")  # fmt: skip
 
-    return make
+    yield make
+    project.down()
 
 
 def test_a_volume_of_another_postgres(told, made_by, project):
@@ -127,7 +128,6 @@ def test_a_volume_of_another_postgres(told, made_by, project):
     (line,) = told()
     assert f"the volume {project.project}_database holds a database of PostgreSQL 13" in line
     assert "docker volume rm" in line
-    project.down()
 
 
 # The faults that only the database itself can tell come from `init`, which everything waits for.

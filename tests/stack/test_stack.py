@@ -41,7 +41,9 @@ def stack(project):
     project.spec("gone", GONE)
     project.spec("many", MANY)
     started = time.monotonic()
-    project.up()
+    printed = project.up()
+    assert f"http://localhost:{project.ui_port}" in printed
+    assert project.logins()["admin"] in printed
     print(f"up after {time.monotonic() - started:.0f} s")
     return project
 
@@ -71,6 +73,13 @@ def test_every_service_is_healthy_and_nobody_is_root(stack):
         assert host["Memory"] > 0, service
         assert host["PidsLimit"] > 0, service
         assert host["RestartPolicy"]["Name"] == "unless-stopped", service
+
+
+@pytest.mark.parametrize("check", [("job", "NoSuchJob"), ("http", "http://localhost:1/")])
+def test_a_health_check_can_fail(stack, check):
+    healthy = ["python", "/opt/stack/healthy.py"]
+    asked = stack.run("docker", "compose", "exec", "-T", "scheduler", *healthy, *check, check=False)
+    assert (asked.returncode, asked.stderr) == (1, "")
 
 
 def test_only_the_pages_are_published_and_only_here(stack):
@@ -172,7 +181,7 @@ def test_a_backup_restores_runs_logins_and_datasets(stack, published, tmp_path):
     file = tmp_path / "backup.tar"
     logins = stack.logins()
     before = stack.download(OUTPUT, tmp_path / "before")
-    stack.run(SCRIPTS / "backup.sh", file)
+    stack.run("make", "stack-backup", f"FILE={file}")
     assert file.stat().st_mode & 0o077 == 0
     refused = stack.run(SCRIPTS / "backup.sh", file, check=False)
     assert (refused.returncode, "name another file" in refused.stderr) == (2, True)
@@ -180,7 +189,7 @@ def test_a_backup_restores_runs_logins_and_datasets(stack, published, tmp_path):
     stack.compose("exec", "-T", "scheduler", "imagemill", "sync", "/opt/stack", OUTPUT, "--delete")
     refused = stack.run(SCRIPTS / "restore.sh", file, check=False)
     assert (refused.returncode, "add --replace" in refused.stderr) == (2, True)
-    stack.run(SCRIPTS / "restore.sh", file, "--replace")
+    stack.run("make", "stack-restore", f"FILE={file}", "REPLACE=1")
 
     assert stack.logins() == logins
     assert stack.api("GET", published).json()["state"] == "success"

@@ -96,14 +96,15 @@ class ComposeStack:
         """Runs `docker compose` and returns what it printed."""
         return self.run("docker", "compose", *arguments, check=check, **variables).stdout
 
-    def up(self) -> None:
+    def up(self) -> str:
+        """Brings it up as a person does, and returns what that printed."""
         try:
-            self.compose("up", "--build", "--wait")
+            return self.run("make", "stack").stdout
         except RuntimeError as error:
             raise RuntimeError(f"{error}\n{self.compose('logs', '--tail', '60', check=False)}") from error
 
     def down(self) -> None:
-        self.compose("down", "--volumes", "--remove-orphans")
+        self.run("make", "stack-down", "PURGE=1")
 
     def leftovers(self) -> list[str]:
         """Returns the containers, volumes and networks of the project."""
