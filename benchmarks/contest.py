@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class Contestant:
         arguments: Its arguments.
         output: Folder it writes to.
         keep: What stays in that folder between the runs.
+        environment: Variables that it needs besides this process's own.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Contestant:
     arguments: Sequence[str | Path]
     output: Path
     keep: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def measure(contestant: Contestant) -> Run:
     """Runs one contestant once, on an output that is empty but for what is to be kept."""
     _clear(contestant.output, keep=contestant.keep)
     command = [sys.executable, "-m", contestant.module, *map(str, contestant.arguments)]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"} | contestant.environment
     # Some sandboxes set it; then every start compiles thousands of modules anew, which no user's does.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile("w+") as answer, tempfile.TemporaryFile("w+") as log:

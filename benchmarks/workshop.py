@@ -42,7 +42,7 @@ class Workshop:
             subprocess.run([sys.executable, *command], check=True)
         return folder
 
-    def planner(self, name: str, tree: Path, **settings: Any) -> Contestant:
+    def planner(self, name: str, tree: Path | str, **settings: Any) -> Contestant:
         """Returns the planning of a conversion into the version `name`."""
         version = self.version(name)
         chosen = {"split_fractions": {"train": 1.0}, **settings}

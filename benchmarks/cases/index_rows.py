@@ -18,6 +18,7 @@ def run(workshop: Workshop) -> Measured:
         planners.append(workshop.planner(name, workshop.tree(rows, distinct=SHARED)))
         jobs.append(workshop.job(name, *ONE_WORKER))
     planned = compete(planners, repeats=1)
+    few, many = (result.median("peak_bytes") for result in planned)
     results = compete(jobs, repeats=workshop.repeats)
     short, long = results
     return Measured(
@@ -26,6 +27,7 @@ def run(workshop: Workshop) -> Measured:
         results=[*results, *planned],
         ratios=[
             Ratio("peak memory, of the short index's", long.median("peak_bytes") / short.median("peak_bytes"), 1.2),
+            Ratio("peak memory of planning, of the short index's", many / few, 1.2),
             Ratio("rate, of the short index's", long.rate / short.rate, 0.95, at_least=True),
         ],
     )

@@ -12,14 +12,15 @@ from benchmarks.competitors.stopwatch import report
 from imagemill.conversion.planning import plan_conversion, write_plan
 from imagemill.plan import ConversionSettings
 from imagemill.spec import Shards
+from imagemill.storage import join
 
 
 def plan() -> int:
-    tree, version = Path(sys.argv[1]), Path(sys.argv[2])
+    tree, version = sys.argv[1], Path(sys.argv[2])
     planned = plan_conversion(
         dataset="bench",
-        index_uri=str(tree / "index.csv"),
-        images_uri=str(tree / "images"),
+        index_uri=join(tree, "index.csv"),
+        images_uri=join(tree, "images"),
         settings=ConversionSettings.model_validate_json(sys.argv[3]),
         shards=Shards(),
     )
