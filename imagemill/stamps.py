@@ -60,7 +60,7 @@ class Witness:
         self._total = 0
         self._last = ("", 0)
         self.uri = store.uri
-        self.parallel_reads = store.parallel_reads
+        self.parallel_reads, self.parallel_now = store.parallel_reads, store.parallel_now
 
     def holds(self) -> bool:
         """Tells whether the folder's files are those that were seen, each in the state in which it was seen last."""

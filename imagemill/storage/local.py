@@ -41,6 +41,7 @@ class LocalStore:
     """
 
     parallel_reads = 1
+    parallel_now = 1
 
     def __init__(self, root: str) -> None:
         self.uri = root

@@ -20,15 +20,19 @@ WINDOW_BYTES = 4 << 20
 class _Ranges(io.RawIOBase):
     def __init__(self, store: Store, key: str) -> None:
         self._store, self._key, self._offset = store, key, 0
+        self._ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer)
+        if self._ended:
+            return 0
         data = self._store.read_range(self._key, self._offset, len(view))
         view[: len(data)] = data
         self._offset += len(data)
+        self._ended = len(data) < len(view)  # a store gives less only at the end, and asking again costs a request
         return len(data)
 
 

@@ -78,6 +78,10 @@ class ObjectStore:
         self.uri = f"{client.scheme}://{client.bucket}/{prefix}".rstrip("/")
         self.parallel_reads = client.settings.storage_parallel
 
+    @property
+    def parallel_now(self) -> int:
+        return self._client.pace.allowed
+
     def require_root(self) -> None:
         """Proves that the bucket is there and within reach, that the root holds objects, and that it is not one.
 

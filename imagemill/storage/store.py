@@ -49,11 +49,16 @@ class Store(Protocol):
 
     Attributes:
         uri: The root.
-        parallel_reads: Reads at once that pay: 1 where nothing waits for a network, and threads only cost.
+        parallel_reads: Reads at once that pay, at most: 1 where nothing waits for a network, and threads only cost.
     """
 
     uri: str
     parallel_reads: int
+
+    @property
+    def parallel_now(self) -> int:
+        """Returns how many of them the store answers just now; more would wait for their turn."""
+        ...
 
     def require_root(self) -> None:
         """Proves that the root (the folder, the bucket) is there and within reach; a writer needs no such proof.

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from imagemill.errors import CallerError
 from imagemill.progress import Progress, Silent
+from imagemill.storage.crew import Crew
 from imagemill.storage.difference import Action, Copy, Delete, Pair, Selection, decide, pairs
 from imagemill.storage.faults import ObstructedKey
 from imagemill.storage.spool import NameSpool
 from imagemill.storage.store import Store
 from imagemill.storage.transfer import transfer
 from imagemill.storage.uri import parse
-
-_LOCAL_BATCH = 32  # keys a thread takes at once: handing them over one by one costs more than a small local file
-_REMOTE_BATCH = 2  # where each waits for a network, a short listing must still give every thread something
-_WINDOW = 8  # batches a thread may be ahead by
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 class SyncSummary(BaseModel):
@@ -66,8 +57,8 @@ def plan(
     def examine(batch: list[Pair]) -> list[Action | None]:
         return [decide(source, destination, pair) for pair in batch]
 
-    batches = _batches(pairs(source, destination, selection), _batch_size(source, destination))
-    for actions in _spread(examine, batches, threads=threads or _threads(source, destination)):
+    crew = Crew(source, destination, threads=threads)
+    for actions in crew.spread(examine, crew.batches(pairs(source, destination, selection))):
         yield from (action for action in actions if isinstance(action, Copy) or (delete and action is not None))
 
 
@@ -142,8 +133,7 @@ class _Run:
         self._delete = delete
         self._dry_run = dry_run
         self._progress = progress
-        self._threads = threads or _threads(source, destination)
-        self._batch = _batch_size(source, destination)
+        self._crew = Crew(source, destination, threads=threads)
 
     def mirror(self, selection: Selection) -> SyncSummary:
         summary, obstructed = self._pass(selection)
@@ -160,8 +150,8 @@ class _Run:
         self._progress.begin(f"sync to {self._destination.uri}", total=None, unit="objects")
         try:
             with NameSpool() as extra:
-                batches = _batches(pairs(self._source, self._destination, selection), self._batch)
-                for settled in _spread(self._settle, batches, threads=self._threads):
+                batches = self._crew.batches(pairs(self._source, self._destination, selection))
+                for settled in self._crew.spread(self._settle, batches):
                     summary += settled.summary
                     obstructed = obstructed or settled.obstructed
                     extra.add(settled.extra)
@@ -169,7 +159,7 @@ class _Run:
                         self._tell(action)
                     done = settled.summary
                     self._progress.advance(done.copied + done.unchanged, volume=done.copied_bytes)
-                for deleted in _spread(self._remove, _batches(extra, self._batch), threads=self._threads):
+                for deleted in self._crew.spread(self._remove, self._crew.batches(extra)):
                     summary += SyncSummary(deleted=deleted)
                     self._progress.advance(deleted)
         finally:
@@ -218,36 +208,3 @@ def _refuse_hazards(source: Store, destination: Store, selection: Selection, *, 
             f"{source.uri} holds no object: mirroring it would delete all of {destination.uri}; "
             "check the spelling, or delete the destination yourself"
         )
-
-
-def _threads(source: Store, destination: Store) -> int:
-    return max(source.parallel_reads, destination.parallel_reads)
-
-
-def _batch_size(source: Store, destination: Store) -> int:
-    return _LOCAL_BATCH if _threads(source, destination) == 1 else _REMOTE_BATCH
-
-
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _spread(function: Callable[[_Item], _Result], items: Iterator[_Item], *, threads: int) -> Iterator[_Result]:
-    """Yields `function(item)` in order, computed in threads with a bounded number of items in flight."""
-    if threads == 1:
-        yield from map(function, items)
-        return
-    waiting = deque[Future[_Result]]()
-    with ThreadPoolExecutor(threads, thread_name_prefix="sync") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > threads * _WINDOW:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
