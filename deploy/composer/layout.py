@@ -20,7 +20,7 @@ from deploy.composer.ranges import REQUIREMENTS, ROOT
 from imagemill.errors import CallerError
 from imagemill.spec.file import BrokenSpec, load_all
 
-DAG_FILE = "dataset_refresh.py"
+DAG_FILES = ("dataset_refresh.py", "dataset_freshness.py", "example_consumer.py")
 OURS = "data/imagemill"
 """Where the deployment keeps its own, in the bucket."""
 
@@ -50,7 +50,8 @@ def lay_out(folder: Path, *, specs: Path) -> None:
     shutil.rmtree(wheel.parent)
     for package, home in _HOMES.items():
         (folder / home / package / _IGNORE).write_text("*\n")
-    _copy(ROOT / "dags" / DAG_FILE, folder / "dags" / DAG_FILE)
+    for name in DAG_FILES:
+        _copy(ROOT / "dags" / name, folder / "dags" / name)
     for spec in sorted(specs.glob("*.yaml")):
         _copy(spec, folder / "dags" / "datasets" / spec.name)
     _copy(REQUIREMENTS, folder / OURS / REQUIREMENTS.name)
@@ -62,8 +63,8 @@ def files(folder: Path) -> Iterator[str]:
 
 
 def is_seen_last(key: str) -> bool:
-    """Tells whether a file must come after the modules that it imports: the DAG file, its specs, the plugin."""
-    return key in (f"dags/{DAG_FILE}", _PLUGIN) or key.startswith("dags/datasets/")
+    """Tells whether a file must come after the modules that it imports: the DAG files, their specs, the plugin."""
+    return key in (_PLUGIN, *(f"dags/{name}" for name in DAG_FILES)) or key.startswith("dags/datasets/")
 
 
 def _check_specs(specs: Path) -> None:

@@ -82,6 +82,7 @@ def test_everything_lies_where_composer_looks_for_it(project):
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert {
         "dags/dataset_refresh.py",
+        "dags/dataset_freshness.py",
         "dags/datasets/dots.yaml",
         "dags/imagemill/steps/__init__.py",
         "dags/beam_jobs/convert_images.py",
