@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -80,12 +79,12 @@ def owls_for_cats(images):
 
 def moved(images):
     (row, data), *rest = images.items()
-    return dict(rest) | {replace(row, split="test" if row.split == "train" else "train"): data}
+    return dict(rest) | {row._replace(split="test" if row.split == "train" else "train"): data}
 
 
 def swapped_labels(images):
     to = {"cat": "dog", "dog": "cat", "owl": "owl"}
-    return {replace(row, label=to[row.label]): data for row, data in images.items()}
+    return {row._replace(label=to[row.label]): data for row, data in images.items()}
 
 
 def other_bytes(images):
