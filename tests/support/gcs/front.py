@@ -12,6 +12,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from tests.support.gcs.faults import FaultPlan, Request, Rule
+from tests.support.gcs.listings import Listings
 from tests.support.gcs.requests import Asked, understand
 from tests.support.gcs.resumable import ResumableUploads, json_error
 from tests.support.gcs.upstream import Answer, Upstream
@@ -32,6 +33,7 @@ class Front:
         self._upstream = upstream
         self._xml = XmlWrites(upstream)
         self._resumable = ResumableUploads(upstream)
+        self._listings = Listings(upstream)
         self._faults = FaultPlan()
 
     def application(self) -> web.Application:
@@ -69,7 +71,10 @@ class Front:
             return await self._xml.answer(request, asked, body)
         if resumable:
             return await self._resumable.answer(request, asked, body)
-        answer = await self._upstream.forward(request.method, request.raw_path, request.headers, body)
+        if self._listings.owns(request, asked):
+            answer = await self._listings.answer(request)
+        else:
+            answer = await self._upstream.forward(request.method, request.raw_path, request.headers, body)
         if answer.status == 404 and asked.bucket:
             return await self._missing(asked)
         if asked.xml and "ETag" in answer.headers:
