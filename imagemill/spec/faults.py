@@ -183,7 +183,9 @@ def _not_among(error: ErrorDetails, at: KeyPath, document: Document) -> tuple[st
     choices = ", ".join(f"`{each}`" if each else '`""`' for each in allowed)
     value = error["input"]
     hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
-    return f"{_shown(error, at, document)} is none of the choices.", f"{hint}Use {_or(choices)}."
+    # Of a wrong key, the text in the file at its place is the value.
+    shown = f"`{_short(str(value))}`" if error["loc"][-1:] == ("[key]",) else _shown(error, at, document)
+    return f"{shown} is none of the choices.", f"{hint}Use {_or(choices)}."
 
 
 def _or(choices: str) -> str:

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from imagemill.errors import CallerError
 from imagemill.quality.checks import CHECKS
 from imagemill.quality.report import Severity, Verdict
 from imagemill.rows import Row
+from imagemill.spec.file import find_spec
 from imagemill.spec.validation import CheckName, Validation
 from imagemill.version.facts import FACTS
 from tests.support.gate import blocked, build, edit_facts, failed, judge, toys
@@ -198,6 +200,20 @@ def test_the_spec_decides_what_a_failure_means(version):
 def test_unknown_checks_and_levels_are_refused(checks):
     with pytest.raises(ValidationError):
         Validation(checks=checks)
+
+
+def test_a_misspelt_check_is_told_with_the_near_one(tmp_path):
+    spec = tmp_path / "toys.yaml"
+    spec.write_text(
+        "name: toys\nsource: {type: shapes}\nsplits: {names: [train, test]}\n"
+        "validation:\n  checks: {one_color: warning, label_balance: warn}\n"
+    )
+    with pytest.raises(CallerError) as told:
+        find_spec(str(spec))
+    assert "`one_color` is none of the choices" in str(told.value)
+    assert "Did you mean `one_colour`?" in str(told.value)
+    assert "`warn` is none of the choices" in str(told.value)
+    assert "Did you mean `warning`?" in str(told.value)
 
 
 def test_the_documentation_has_every_check_with_its_severity():

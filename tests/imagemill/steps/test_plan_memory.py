@@ -83,6 +83,13 @@ def test_whatever_decides_a_plan_is_part_of_the_question(tmp_path, question, cou
     assert len(counted) == 2
 
 
+def test_the_order_of_the_splits_is_part_of_the_question(tmp_path, question, counted):
+    for fractions in ({"train": 0.5, "test": 0.5}, {"test": 0.5, "train": 0.5}):
+        question["settings"] = ConversionSettings(split_fractions=fractions)
+        assert plan_once(tmp_path / "planned.json", **question) == plan_conversion(**question)
+    assert len(counted) == 2
+
+
 def test_a_change_while_it_counts_is_not_remembered(tmp_path, question, monkeypatch):
     def and_then(**facts):
         plan = plan_conversion(**facts)
