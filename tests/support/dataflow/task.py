@@ -2,7 +2,7 @@
 
 The operator, the provider and the launcher are the real ones; what Airflow's task runner does around them is done here:
 SIGTERM becomes `on_kill`, a deferral runs the trigger and comes back, and what Airflow's database would keep is a file,
-so that it outlives a SIGKILL. tests/dataflow/test_scheduler.py has the same with the whole of Airflow.
+so that it outlives a SIGKILL.
 """
 
 from __future__ import annotations
