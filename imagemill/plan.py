@@ -73,7 +73,7 @@ class ConversionPlan(BaseModel):
     format_version: int = FORMAT_VERSION
     dataset: str
     version: str = Field("", description="folder of the version; empty until `write_plan` names it")
-    fingerprint: str
+    fingerprint: str = Field("", description="digest of what decides the version's bytes; empty until it is known")
     content_digest: str = Field(description="sum of all row digests modulo 2**128, hexadecimal; the job proves it")
     index: str = Field(description="URI of the index CSV")
     index_bytes: int = Field(ge=0)
@@ -93,25 +93,17 @@ class ConversionPlan(BaseModel):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
-def fingerprint_of(
-    *,
-    dataset: str,
-    content_digest: str,
-    labels: tuple[str, ...],
-    splits: tuple[SplitPlan, ...],
-    sample_below: int | None,
-    settings: ConversionSettings,
-) -> str:
-    """Returns the digest of everything that determines a version's bytes, hexadecimal."""
+def fingerprint_of(plan: ConversionPlan) -> str:
+    """Returns the digest of everything in a plan that determines a version's bytes, hexadecimal."""
     facts = {
         "format": FORMAT_VERSION,
-        "dataset": dataset,
-        "content": content_digest,
-        "labels": labels,
-        "shards": [(split.name, split.shards) for split in splits],
-        "sample_below": sample_below,
-        "settings": settings.model_dump(mode="json"),
-        "split_order": list(settings.split_fractions),
+        "dataset": plan.dataset,
+        "content": plan.content_digest,
+        "labels": plan.labels,
+        "shards": [(split.name, split.shards) for split in plan.splits],
+        "sample_below": plan.sample_below,
+        "settings": plan.settings.model_dump(mode="json"),
+        "split_order": list(plan.settings.split_fractions),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
