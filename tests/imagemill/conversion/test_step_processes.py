@@ -14,7 +14,7 @@ from imagemill.conversion.blocks import Block
 from imagemill.conversion.engine import read_rows, resolve_rows, write_references
 from imagemill.conversion.layout import Layout
 from imagemill.conversion.resolution import Placement
-from imagemill.conversion.step_processes import Steps, Work
+from imagemill.conversion.step_processes import Steps, Work, on_this_machine
 from imagemill.errors import CallerError, TemporaryFault
 from imagemill.plan import PLAN
 from imagemill.spec import Shards
@@ -135,11 +135,38 @@ def test_all_kinds_of_steps_share_the_processes(plan, tmp_path):
     assert children() == []
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_batches_of_one_machine_wait_on_its_disk(plan, tmp_path, processes):
+    with on_this_machine(plan, str(tmp_path / "apart"), processes=processes) as work:
+        found, references = [], {}
+        for name, arguments in (("read", (Block(0, plan.index_bytes),)), ("resolve", None)):
+            steps = Steps(name, work)
+            list_of = [*steps.take(*(arguments or (list(references.values()),))), *steps.finish()]
+            references = {number: place for step in list_of for number, place in step.rows.items()}
+            found += [place for step in list_of for place in (*step.rows.values(), *step.rejects.values())]
+            steps.close()
+        writing = Steps("write", work)
+        for number in range(SHARDS):
+            found += [place for each in writing.take(number, [references[number]]) for place in each.digests.values()]
+        found += [place for each in writing.finish() for place in each.digests.values()]
+        writing.close()
+    assert len(found) == 1 + SHARDS + SHARDS
+    assert {len(place) for place in found} == {3}
+    assert {place[0] for place in found} <= ({0} if processes == 1 else {1, 2})
+
+
+def test_a_step_elsewhere_than_its_files_is_a_bug(plan, tmp_path):
+    with on_this_machine(plan, str(tmp_path / "apart"), processes=2) as work:
+        pass
+    with pytest.raises(RuntimeError, match="are not open in this process"):
+        Steps("read", work)
+
+
 ORPHAN = """
 import sys, time
 from pathlib import Path
 from imagemill.plan import parse_plan
-from imagemill.conversion.step_processes import Steps, Work
+from imagemill.conversion.step_processes import Steps, Work, on_this_machine
 plan = parse_plan(Path(sys.argv[1]).read_bytes(), where="")
 opened = Steps("write", Work(plan, sys.argv[2], 2))
 print(*(worker._process.pid for worker in opened._crew._workers), flush=True)
