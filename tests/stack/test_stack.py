@@ -53,7 +53,7 @@ def published(stack):
     """The run that published the demo's dataset, and how long it took."""
     started = time.monotonic()
     run = stack.trigger("refresh_shapes")
-    assert stack.finished(run) == "success", states(stack.tasks(run))
+    assert stack.finished(run) == "success", stack.explain(run)
     print(f"published after {time.monotonic() - started:.0f} s more")
     return run
 
@@ -173,7 +173,7 @@ def test_a_run_outlives_a_restart_of_everything(stack):
         time.sleep(0.2)
     stack.compose("restart", *(set(stack.containers()) - ONE_SHOT))
     stack.compose("up", "--wait")
-    assert stack.finished(run) == "success", states(stack.tasks(run))
+    assert stack.finished(run) == "success", stack.explain(run)
     assert stack.tasks(run)["upload_images"]["try_number"] > 1
 
 

@@ -149,6 +149,16 @@ class ComposeStack:
         instances = self.api("GET", f"{run}/taskInstances").json()["task_instances"]
         return {each["task_id"]: each for each in instances}
 
+    def explain(self, run: str) -> str:
+        """Returns the state of each task of a run, and the end of the log of each that failed."""
+        tasks = self.tasks(run)
+        logs = [
+            self.api("GET", f"{run}/taskInstances/{name}/logs/{task['try_number']}?full_content=true").text[-4000:]
+            for name, task in tasks.items()
+            if task["state"] == "failed"
+        ]
+        return "\n".join([str(states(tasks)), *logs])
+
     def mails(self) -> list[dict[str, Any]]:
         """Returns what the mail catcher holds, the newest first."""
         url = f"http://{LOOPBACK}:{self.mail_port}/api/v1"
