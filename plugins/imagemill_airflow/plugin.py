@@ -1,4 +1,4 @@
-"""How Airflow gets to know this package: by its entry point where it is installed, and as a file in a plugins folder."""
+"""How Airflow learns of this package: by its entry point where it is installed, or by a file in a plugins folder."""
 
 from __future__ import annotations
 
