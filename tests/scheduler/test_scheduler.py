@@ -1,0 +1,240 @@
+"""Refreshes through Airflow's own scheduler, API server and processes, with real mail, webhooks and StatsD.
+
+One Airflow serves all tests; each has datasets of its own.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from imagemill.catalog import Catalog
+from imagemill.version.run_record import RunRecord
+from tests.support.receivers import hook, inbox, statsd
+from tests.support.scheduler import airflow_stack
+
+SPEC = """
+name: {name}
+source: {{type: shapes, train: 40, test: 10, seed: {seed}}}
+splits: {{names: [train, test]}}
+conversion: {{shards: {{count: {{train: 2, test: 1}}}}}}
+validation: {{sample: 20}}
+alerts:
+  email: [ann@example.org]
+  webhook_conn_id: hook
+  events: [failure, rejected, recovery, stale, approval, publication]
+  stale_after_days: {stale}
+{more}
+"""
+
+TASKS = [
+    "prepare_images",
+    "upload_images",
+    "plan_conversion",
+    "convert_images",
+    "validate_records",
+    "approve",
+    "publish",
+    "prune_versions",
+]
+PUBLISHED = dict.fromkeys(TASKS, "success") | {"approve": "skipped"}
+UNCHANGED = dict.fromkeys(TASKS[:3], "success") | dict.fromkeys(TASKS[3:], "skipped")
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def mail():
+    with inbox() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def web():
+    with hook() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    with statsd() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory, mail, web, metrics):
+    connections = {"AIRFLOW_CONN_SMTP_DEFAULT": mail.connection, "AIRFLOW_CONN_HOOK": f"{web.url}/hook"}
+    with airflow_stack(tmp_path_factory.mktemp("airflow"), connections | metrics.settings) as stack:
+        yield stack
+
+
+def spec(name, *, seed=0, stale=8, more=""):
+    return SPEC.format(name=name, seed=seed, stale=stale, more=more)
+
+
+def current(airflow, name):
+    return Catalog(str(airflow.home / "datasets" / name)).current()
+
+
+def record(airflow, name, version):
+    path = airflow.home / "datasets" / name / "versions" / version / "run.json"
+    return RunRecord.model_validate_json(path.read_bytes())
+
+
+def told(airflow, web, name, *events):
+    """Waits until the webhook has heard these events of a dataset, in this order, and returns its documents."""
+
+    def heard():
+        return [post.body for post in web.posts if post.body["dataset"] == name]
+
+    airflow.wait(lambda: len(heard()) >= len(events), f"{events} to be told of {name}")
+    assert [document["event"] for document in heard()] == list(events)
+    return heard()
+
+
+def test_a_schedule_starts_one_run_and_does_not_catch_up(airflow, web, mail):
+    dag_id = airflow.spec("daily", spec("daily", more='schedule: "@daily"'))
+    airflow.wait(lambda: bool(airflow.runs(dag_id)), "the scheduled run")
+    (run,) = airflow.runs(dag_id)
+    assert run["run_type"] == "scheduled"
+    assert airflow.finished(dag_id, run["dag_run_id"]) == "success"
+    assert airflow.states(dag_id, run["dag_run_id"]) == PUBLISHED
+    (published,) = told(airflow, web, "daily", "publication")
+    assert published["path"] == current(airflow, "daily").uri
+    assert len(airflow.runs(dag_id)) == 1
+    airflow.wait(lambda: any("daily" in message["subject"] for message in mail.messages), "the mail")
+
+
+@pytest.fixture(scope="module")
+def dots(airflow):
+    """A dataset that was published by a run which a person triggered through the REST API."""
+    dag_id = airflow.spec("dots", spec("dots"))
+    airflow.api("PATCH", "dags/example_consumer", {"is_paused": False}).raise_for_status()
+    run_id = airflow.trigger(dag_id, user="bob", note="the first one", workers=2)
+    assert airflow.finished(dag_id, run_id) == "success"
+    return dag_id, run_id
+
+
+def test_a_run_of_the_rest_api_publishes_and_keeps_who_and_why(airflow, dots):
+    dag_id, run_id = dots
+    assert airflow.states(dag_id, run_id) == PUBLISHED
+    published = airflow.result(dag_id, run_id, "publish")
+    kept = record(airflow, "dots", published["version"])
+    assert (kept.requested_by, kept.note) == ("bob", "the first one")
+    assert kept.spec["validation"]["sample"] == 20
+    assert "alerts" not in kept.spec
+    (entry,) = Catalog(str(airflow.home / "datasets" / "dots")).history()
+    assert (entry.by, entry.reason, entry.run) == ("bob", "the first one", f"{dag_id} {run_id}")
+
+
+def test_a_consumer_reads_exactly_what_the_event_names(airflow, dots):
+    dag_id, run_id = dots
+    published = airflow.result(dag_id, run_id, "publish")
+    facts = {name: published[name] for name in ("version", "path", "rows", "fingerprint")}
+    airflow.wait(lambda: bool(airflow.runs("example_consumer")), "the consumer's run")
+
+    def read():
+        ended = [run["dag_run_id"] for run in airflow.runs("example_consumer") if run["state"] == "success"]
+        return [each for run in ended for each in airflow.result("example_consumer", run, "read_publications")]
+
+    airflow.wait(lambda: any(each["dataset"] == "dots" for each in read()), "the consumer to read dots")
+    (seen,) = [each for each in read() if each["dataset"] == "dots"]
+    assert seen == {"dataset": "dots", "records": 50} | facts
+
+
+def test_numbers_reach_statsd(airflow, dots, metrics):
+    airflow.wait(lambda: any("imagemill.dots.prune_ms" in line for line in metrics.lines), "the metrics")
+    for line in ("rows:50|g", "records:50|g", "rejected:0|g", "shards:3|g", "version_age_seconds:0|g"):
+        assert f"airflow.imagemill.dots.{line}" in metrics.lines
+    timed = {line.split(":")[0] for line in metrics.lines if line.endswith("|ms")}
+    assert {f"airflow.imagemill.dots.{step}_ms" for step in ("prepare", "upload", "plan", "validate")} <= timed
+
+
+def test_every_task_of_a_finished_run_can_be_cleared_and_changes_nothing(airflow, dots):
+    dag_id, run_id = dots
+    folder = airflow.home / "datasets" / "dots"
+
+    def files():
+        # The history has a lock-free log of small objects: a move that is none writes nothing.
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+    def data():
+        return {path: content for path, (_, content) in files().items() if path.suffix not in (".json", ".html", ".md")}
+
+    before, pointer = data(), (folder / "CURRENT").read_bytes()
+    versions = [info.version for info in Catalog(str(folder)).versions()]
+    for task in reversed([task for task in TASKS if task != "approve"]):
+        body = {"dag_run_id": run_id, "task_ids": [task], "dry_run": False, "only_failed": False}
+        airflow.api("POST", f"dags/{dag_id}/clearTaskInstances", body).raise_for_status()
+        assert airflow.finished(dag_id, run_id) == "success", task
+        assert airflow.tasks(dag_id, run_id)[task]["try_number"] == 2
+        assert (data(), (folder / "CURRENT").read_bytes()) == (before, pointer), task
+    assert [info.version for info in Catalog(str(folder)).versions()] == versions
+    assert len(Catalog(str(folder)).history()) == 1
+    body = {"dag_run_id": run_id, "dry_run": False, "only_failed": False}
+    airflow.api("POST", f"dags/{dag_id}/clearTaskInstances", body).raise_for_status()
+    assert airflow.finished(dag_id, run_id) == "success"
+    assert (data(), (folder / "CURRENT").read_bytes()) == (before, pointer)
+
+
+@pytest.mark.parametrize(
+    ("conf", "said"),
+    [
+        pytest.param({"limit": "ten"}, "Invalid input for param limit: 'ten' is not of type 'integer'", id="type"),
+        pytest.param({"runner": "spark"}, "'spark' is not one of", id="enum"),
+        pytest.param({"shards": 0}, "0 is less than the minimum of 1", id="limit"),
+    ],
+)
+def test_the_api_refuses_what_the_form_would_refuse(airflow, dots, conf, said):
+    refused = airflow.api("POST", f"dags/{dots[0]}/dagRuns", {"logical_date": None, "conf": conf})
+    assert refused.status_code == 400
+    assert said in refused.json()["detail"]
+
+
+def test_an_unknown_parameter_and_a_cured_run_are_told(airflow, web):
+    dag_id = airflow.spec("typo", spec("typo"))
+    failed = airflow.trigger(dag_id, forse=True)
+    assert airflow.finished(dag_id, failed) == "failed"
+    assert "triggered with 'forse', which this DAG does not know" in airflow.log(dag_id, failed, "prepare_images")
+    (failure,) = told(airflow, web, "typo", "failure")
+    assert (failure["task"], failure["tries"]) == ("prepare_images", 1)
+    assert "nothing: this dataset was never published" in failure["text"]
+    assert airflow.finished(dag_id, airflow.trigger(dag_id)) == "success"
+    *_, recovery = told(airflow, web, "typo", "failure", "publication", "recovery")
+    assert "prepare_images failed: this run was triggered with 'forse'" in recovery["text"]
+    assert airflow.finished(dag_id, airflow.trigger(dag_id)) == "success"
+    told(airflow, web, "typo", "failure", "publication", "recovery")
+
+
+def test_two_triggers_at_once_queue_and_the_second_finds_nothing_to_do(airflow):
+    dag_id = airflow.spec("twice", spec("twice"))
+    first, second = airflow.trigger(dag_id), airflow.trigger(dag_id)
+    overlaps = set()
+
+    def both_ended():
+        states = [airflow.run(dag_id, run)["state"] for run in (first, second)]
+        overlaps.add(states.count("running"))
+        return all(state in ("success", "failed") for state in states)
+
+    airflow.wait(both_ended, "both runs to end", seconds=120)
+    assert max(overlaps) == 1
+    assert airflow.states(dag_id, first) == PUBLISHED
+    assert airflow.states(dag_id, second) == UNCHANGED
+
+
+def test_a_rejected_candidate_is_told_with_the_checks_reason(airflow, web):
+    dag_id = airflow.spec("picky", spec("picky").replace("{sample: 20}", "{sample: 20, min_records_per_label: 999}"))
+    run_id = airflow.trigger(dag_id)
+    assert airflow.finished(dag_id, run_id) == "failed"
+    (rejected,) = told(airflow, web, "picky", "rejected")
+    assert "rejected by validation" in rejected["title"]
+    assert "expected" in rejected["body"]
+    assert rejected["links"]["Report"].endswith("validation.html")
+    assert current(airflow, "picky") is None
+
+
+def test_nothing_was_told_that_is_not_json_and_mailed_too(airflow, web, mail):
+    mailed = {message["subject"] for message in mail.messages}
+    assert {post.body["title"] for post in web.posts} == mailed
+    assert all(json.dumps(post.body) for post in web.posts)
