@@ -104,7 +104,9 @@ def test_a_sound_airflow(command):
     assert found["connection smtp_default"].startswith("good: the mail server")
 
 
-def test_an_airflow_that_never_ran_is_not_made(command, tmp_path):
+def test_an_airflow_that_never_ran_is_not_made(command, tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+        monkeypatch.delenv(name)  # another test's
     command.variables = {"HOME": str(tmp_path)}
     code, found = findings(command)
     assert code == 0
