@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
 
-    from imagemill_airflow.dataflow_api import JobPlace
+    from imagemill_airflow.dataflow.api import JobPlace
 
 _CONSOLE = "https://console.cloud.google.com"
 _OBJECTS = "https://storage.cloud.google.com"

@@ -18,7 +18,7 @@ from imagemill.runners import beam_runner, conversion_options
 from imagemill.spec import DatasetSpec
 from imagemill.storage import open_store
 from imagemill_airflow.beam_launch import BeamJobHook, JobCrashed
-from imagemill_airflow.dataflow_conversion import DataflowConversion
+from imagemill_airflow.dataflow.conversion import DataflowConversion
 from imagemill_airflow.google_connection import google_connection
 from imagemill_airflow.links import LINKS, OutputLink, ReportLink, StagingLink, folder_page, object_page, store_links
 from imagemill_airflow.run_settings import kept

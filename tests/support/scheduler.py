@@ -32,6 +32,10 @@ COMPONENTS = {
 
 ENDED = ("success", "failed")
 
+TRIES = 5
+"""Of a request. SQLite, unlike the databases of real installations, refuses a transaction that read what another one
+has changed since; Airflow rolls it back and answers 500."""
+
 USERS = {"ann": "admin", "bob": "op"}
 """Who may log in, and their roles in Airflow's simple auth manager."""
 
@@ -124,7 +128,11 @@ class Stack:
     def api(self, method: str, path: str, body: Any = None, *, user: str = "ann") -> httpx.Response:
         """Calls Airflow's REST API as a user who has logged in."""
         headers = {"Authorization": f"Bearer {self._token(user)}"}
-        return httpx.request(method, f"{self.url}/api/v2/{path}", json=body, headers=headers, timeout=60)
+        for _ in range(TRIES):
+            answer = httpx.request(method, f"{self.url}/api/v2/{path}", json=body, headers=headers, timeout=60)
+            if answer.status_code != httpx.codes.INTERNAL_SERVER_ERROR:
+                return answer
+        raise RuntimeError(f"{method} {path}: {answer.text}\n{self._servers['api-server'].tail()}")
 
     def _token(self, user: str) -> str:
         if user not in self._tokens:

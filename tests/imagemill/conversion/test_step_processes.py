@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from imagemill.conversion.blocks import Block
@@ -188,9 +189,13 @@ def test_no_process_outlives_its_parent(plan, tmp_path):
 
 
 def children():
-    import psutil
-
-    return [child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """Returns the living step processes of this one; what other tests started is not among them."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            if child.status() != psutil.STATUS_ZOMBIE and "imagemill.conversion.step_process" in child.cmdline():
+                found.append(child.pid)
+    return found
 
 
 def is_running(pid):

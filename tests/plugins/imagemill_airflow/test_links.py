@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.airflow_home import HOME
 
-from imagemill_airflow.dataflow_api import JobPlace  # isort: skip  (after its settings)
+from imagemill_airflow.dataflow.api import JobPlace  # isort: skip  (after its settings)
 from imagemill_airflow.links import LINKS, folder_page, job_page, object_page  # isort: skip
 
 

@@ -6,7 +6,7 @@ from tests.support.airflow_home import HOME
 
 from imagemill.errors import CallerError, TemporaryFault, UnusableData  # isort: skip  (after its settings)
 from imagemill_airflow.beam_launch import JobCrashed
-from imagemill_airflow.dataflow_failures import explain
+from imagemill_airflow.dataflow.failures import explain
 from tests.support.dataflow.troubles import CPU_QUOTA, NO_MACHINES, PREEMPTED
 
 TRACEBACK = """\

@@ -20,14 +20,14 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from imagemill.errors import CallerError, ImagemillError, TemporaryFault, UnusableData
 from imagemill.spec import DatasetSpec
 from imagemill_airflow.beam_launch import JobCrashed
-from imagemill_airflow.dataflow_api import CANCELLING, DONE, FAILED, DataflowJobs, Job, JobPlace
-from imagemill_airflow.dataflow_failures import explain
-from imagemill_airflow.dataflow_watch import PATIENCE_SECONDS, Ending, Watcher
+from imagemill_airflow.dataflow.api import CANCELLING, DONE, FAILED, DataflowJobs, Job, JobPlace
+from imagemill_airflow.dataflow.failures import explain
+from imagemill_airflow.dataflow.trigger import DataflowJobTrigger
+from imagemill_airflow.dataflow.watch import PATIENCE_SECONDS, Ending, Watcher
 from imagemill_airflow.google_connection import DEFAULT_CONNECTION, connection_id, impersonation
 from imagemill_airflow.job_memory import RUN_LABEL, JobMemory
 from imagemill_airflow.links import DataflowLink, job_page, store_links
 from imagemill_airflow.progress import Progress
-from imagemill_airflow.triggers import DataflowJobTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -109,7 +109,7 @@ class DataflowConversion:
             ImagemillError: The job could not be submitted; the class is the family of what went wrong.
             JobCrashed: The launcher crashed.
         """
-        from imagemill_airflow.dataflow_checks import check_buckets
+        from imagemill_airflow.dataflow.checks import check_buckets
 
         check_buckets(self._settings, (self._staging, self._plan["version_uri"]))
         started = time.monotonic()
@@ -190,7 +190,7 @@ class DataflowConversion:
 
     def _shipped(self, folder: Path) -> dict[str, Any]:
         from imagemill.worker_wheel import build_worker_wheel
-        from imagemill_airflow.dataflow_checks import check_wheel
+        from imagemill_airflow.dataflow.checks import check_wheel
 
         if self._settings.worker_image:
             return {}

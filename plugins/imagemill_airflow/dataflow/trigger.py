@@ -11,8 +11,8 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from imagemill.errors import family_of
-from imagemill_airflow.dataflow_api import DataflowJobs, JobPlace
-from imagemill_airflow.dataflow_watch import Ending, Watcher
+from imagemill_airflow.dataflow.api import DataflowJobs, JobPlace
+from imagemill_airflow.dataflow.watch import Ending, Watcher
 
 
 class DataflowJobTrigger(BaseTrigger):

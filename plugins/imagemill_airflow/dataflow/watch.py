@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imagemill.errors import TemporaryFault
-from imagemill_airflow.dataflow_api import DataflowJobs
+from imagemill_airflow.dataflow.api import DataflowJobs
 from imagemill_airflow.progress import Progress
 
 log = logging.getLogger(__name__)
