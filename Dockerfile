@@ -8,7 +8,8 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN groupadd --gid 10001 imagemill && useradd --uid 10001 --gid imagemill --create-home imagemill
 
 FROM python AS tools
-ENV UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+# Two stages fetch hundreds of packages at once, which some networks answer late.
+ENV UV_CACHE_DIR=/var/cache/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_HTTP_RETRIES=10
 WORKDIR /source
 COPY requirements.txt ./
 RUN awk '/^[^ ]/ {wanted = /^uv==/} wanted' requirements.txt >uv.txt \
