@@ -10,7 +10,7 @@ RUNNER_PARTS = beam-$(BEAM_VERSION) job-server flink worker
 
 .DEFAULT_GOAL := help
 .PHONY: help setup runners composer-env demo test check bench up emulator stack stack-test stack-down \
-	stack-backup stack-restore worker-image lock clean
+	stack-backup stack-restore worker-image composer lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,10 @@ worker-image: ## Build the image of a Beam worker that needs nothing else, image
 	docker buildx build --load --file deploy/worker/Dockerfile --tag imagemill-worker:dev \
 		--build-arg BEAM=$(BEAM_VERSION) \
 		--build-arg VERSION=$(IMAGEMILL_VERSION) --build-arg REVISION=$(IMAGEMILL_REVISION) .
+
+composer: setup ## Deploy to Cloud Composer: ENVIRONMENT=mill LOCATION=europe-west1 STORE=gs://bucket/imagemill
+	$(BIN)/python -m deploy.composer deploy --environment "$(ENVIRONMENT)" --location "$(LOCATION)" \
+		$(if $(STORE),--store "$(STORE)")
 
 lock: setup ## Compile requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 \
