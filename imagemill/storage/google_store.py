@@ -11,7 +11,8 @@ from imagemill.storage.copying import stream_in
 from imagemill.storage.google_api import GoogleApi, Resource
 from imagemill.storage.google_upload import CHUNK_BYTES, GoogleUpload, crc32c_number
 from imagemill.storage.object_client import OPEN_CLIENTS, ObjectClient
-from imagemill.storage.object_store import ObjectStore, content_type
+from imagemill.storage.object_store import ObjectStore
+from imagemill.storage.object_upload import content_type
 from imagemill.storage.store import MissingObject, ObjectInfo, ObjectWriter
 from imagemill.storage.uri import key_fault, parse
 
@@ -26,6 +27,8 @@ class GoogleStore(ObjectStore):
         client: The bucket.
         prefix: Without "/" at its ends; "" for the whole bucket.
     """
+
+    tags_are_digests = True
 
     def __init__(self, client: ObjectClient, prefix: str) -> None:
         super().__init__(client, prefix)

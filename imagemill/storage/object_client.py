@@ -125,7 +125,8 @@ class ObjectClient:
             "connect_timeout": timedelta(seconds=min(_CONNECT_SECONDS, deadline)),
             "read_timeout": timedelta(seconds=min(settings.storage_attempt_seconds, deadline)),
             "timeout": timedelta(seconds=deadline),
-            "allow_http": settings.gcs_endpoint.startswith("http://"),
+            # For other services only an endpoint of the environment begins so.
+            "allow_http": self.scheme != "gs" or settings.gcs_endpoint.startswith("http://"),
         }
         if settings.gcs_user_project and self.scheme == "gs":
             options["default_headers"] = {"x-goog-user-project": settings.gcs_user_project}

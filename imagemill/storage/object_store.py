@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import google_crc32c
 import obstore
@@ -20,9 +20,9 @@ from imagemill.errors import CallerError, TemporaryFault
 from imagemill.storage.copying import stream_in
 from imagemill.storage.object_client import ObjectClient
 from imagemill.storage.object_faults import Doing
+from imagemill.storage.object_upload import MD5_TAG, Upload, attributes
 from imagemill.storage.retry import RequestFault
 from imagemill.storage.store import (
-    ABSENT,
     MissingObject,
     ObjectInfo,
     ObjectTooLarge,
@@ -32,34 +32,15 @@ from imagemill.storage.store import (
 from imagemill.storage.uri import check_key, escapes, key_fault, parse
 
 if TYPE_CHECKING:
-    from obstore import GetResult, ObjectMeta, PutMode, PutResult, UpdateVersion
+    from obstore import GetResult, ObjectMeta, PutResult
 
 T = TypeVar("T")
 
 PIECE_BYTES = 8 << 20
 """Objects up to this size travel in one request; larger ones in pieces of it."""
 
-_MD5_TAG = re.compile(r'"?([0-9a-f]{32})"?')
 _LONGEST_RANGE = 1 << 40
-
-_CONTENT_TYPES = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "gif": "image/gif",
-    "bmp": "image/bmp",
-    "webp": "image/webp",
-    "csv": "text/csv; charset=utf-8",
-    "txt": "text/plain; charset=utf-8",
-    "html": "text/html; charset=utf-8",
-    "json": "application/json",
-    "jsonl": "application/x-ndjson",
-}
-
-
-def content_type(name: str) -> str:
-    """Returns the `Content-Type` of an object, by its name alone: equal on every machine."""
-    return _CONTENT_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
+_PAST_END = re.compile(r"status code: 416|Wanted range starting at \d+, but object was only")
 
 
 class ObjectStore:
@@ -67,10 +48,16 @@ class ObjectStore:
 
     A generation is the service's own: a number on Google Cloud Storage, an entity tag elsewhere.
 
+    Attributes:
+        tags_are_digests: An entity tag that looks like an MD5 is that of the content. On S3 it only may be: where a
+            bucket encrypts with a key of its own, the tag is another number of the same form.
+
     Args:
         client: The bucket.
         prefix: Without "/" at its ends; "" for the whole bucket.
     """
+
+    tags_are_digests = False
 
     def __init__(self, client: ObjectClient, prefix: str) -> None:
         self._client = client
@@ -103,7 +90,7 @@ class ObjectStore:
             raise CallerError(f"{self.uri} is an object, where a prefix is wanted; name the prefix that it is under")
 
     def read(self, key: str, *, max_bytes: int | None = None, at_rest: bool = False) -> bytes:
-        """Returns the whole object, compared with the service's own digest where that gives an MD5.
+        """Returns the whole object, compared with the service's own digest where its tag is one.
 
         Args:
             key: Name relative to the root.
@@ -121,7 +108,7 @@ class ObjectStore:
             size = found.meta["size"]
             if max_bytes is not None and size > max_bytes:
                 raise ObjectTooLarge(f"{self.uri}/{key} has {size} bytes, more than {max_bytes}", size)
-            return _whole(found, size)
+            return self._whole(found, size)
 
         return self._run("read", name, attempt)
 
@@ -144,7 +131,7 @@ class ObjectStore:
             try:
                 return obstore.get_range(self._client.backend, name, start=offset, end=end).to_bytes()
             except obstore.exceptions.BaseError as error:
-                if "status code: 416" in str(error):  # the range begins at the object's end
+                if _PAST_END.search(str(error)):  # the range begins at the object's end
                     return b""
                 raise
 
@@ -182,7 +169,7 @@ class ObjectStore:
             PreconditionFailed: `if_generation` is given and is not the object's generation.
         """
         name = self._new_name(key)
-        upload = _Upload(self._client, name, data, if_generation)
+        upload = Upload(self._client, name, data, if_generation, tags_are_digests=self.tags_are_digests)
         try:
             stored = self._run("write", name, upload.attempt)
         except PreconditionFailed:
@@ -275,6 +262,15 @@ class ObjectStore:
     def _info(self, found: ObjectMeta) -> ObjectInfo:
         return ObjectInfo(found["path"], found["size"], None, self._generation(found))
 
+    def _whole(self, found: GetResult, size: int) -> bytes:
+        data = found.bytes().to_bytes()
+        if len(data) != size:
+            raise RequestFault(None, f"{len(data)} bytes came, {size} were announced")
+        tag = MD5_TAG.fullmatch(found.meta["e_tag"] or "")
+        if self.tags_are_digests and tag and tag[1] != hashlib.md5(data, usedforsecurity=False).hexdigest():
+            raise RequestFault(None, "what came is not what is stored")
+        return data
+
     def _prove(self, name: str, crc32c: int) -> None:
         """Compares what is stored with what was sent, where the answer to the upload did not tell."""
 
@@ -310,73 +306,3 @@ class ObjectStore:
         check_key(key, root=self.uri)
         check_key(self._base + key, root=f"{self._client.scheme}://{self._client.bucket}")
         return self._base + key
-
-
-class _Upload:
-    """One object on its way into the store.
-
-    Attributes:
-        crc32c: Checksum of the content.
-        uncertain: An attempt may have been carried out though no answer came.
-        proved: The answer held the digest of what is stored, and it is the content's.
-    """
-
-    def __init__(self, client: ObjectClient, name: str, data: bytes, if_generation: str | None) -> None:
-        self._client, self._name, self._data = client, name, data
-        self._mode = _mode(if_generation)
-        self._md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        self.crc32c: int = google_crc32c.value(data)
-        self.uncertain = self.proved = False
-
-    def attempt(self) -> PutResult:
-        try:
-            stored = obstore.put(
-                self._client.backend,
-                self._name,
-                self._data,
-                attributes=attributes(self._client, self._name),
-                mode=self._mode,
-                use_multipart=False,
-            )
-        except obstore.exceptions.PreconditionError:
-            raise
-        except obstore.exceptions.BaseError:
-            self.uncertain = True
-            raise
-        tag = _MD5_TAG.fullmatch(stored["e_tag"] or "")
-        if tag and tag[1] != self._md5:
-            if self._mode != "overwrite":  # the damaged object is ours, and may be replaced
-                self._mode = _mode(f"{stored['version'] or ''} {stored['e_tag']}")
-            raise RequestFault(None, "what was stored is not what was sent")
-        self.proved = tag is not None
-        return stored
-
-
-def attributes(client: ObjectClient, name: str) -> dict[Any, str]:
-    """Returns the headers that a new object is stored with."""
-    cache_control = client.settings.storage_cache_control
-    return {"Content-Type": content_type(name)} | ({"Cache-Control": cache_control} if cache_control else {})
-
-
-def _whole(found: GetResult, size: int) -> bytes:
-    data = found.bytes().to_bytes()
-    if len(data) != size:
-        raise RequestFault(None, f"{len(data)} bytes came, {size} were announced")
-    tag = _MD5_TAG.fullmatch(found.meta["e_tag"] or "")
-    if tag and tag[1] != hashlib.md5(data, usedforsecurity=False).hexdigest():
-        raise RequestFault(None, "what came is not what is stored")
-    return data
-
-
-def _mode(if_generation: str | None) -> PutMode:
-    if if_generation is None:
-        return "overwrite"
-    if if_generation == ABSENT:
-        return "create"
-    version, _, tag = if_generation.partition(" ")
-    given: UpdateVersion = {}
-    if version:
-        given["version"] = version
-    if tag:
-        given["e_tag"] = tag
-    return given

@@ -8,7 +8,8 @@ from obstore.store import MemoryStore
 from imagemill.errors import CallerError
 from imagemill.storage import ABSENT, MissingObject, ObjectInfo, ObjectTooLarge, PreconditionFailed, open_store
 from imagemill.storage.object_client import ObjectClient
-from imagemill.storage.object_store import PIECE_BYTES, ObjectStore, content_type
+from imagemill.storage.object_store import PIECE_BYTES, ObjectStore
+from imagemill.storage.object_upload import content_type
 from imagemill.storage.settings import ObjectStoreSettings
 
 
