@@ -17,8 +17,9 @@ from tests.support.gcs.faults import Rule
 from tests.support.gcs.server import client_environment, emulator
 from tests.support.google_sign_in import token_server
 
-# TFDS 4.9 calls what protobuf 6 has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# TFDS 4.9 calls what protobuf 6 has deprecated. Three refreshes come before the first test: a minute here, but 200 s
+# where the machine is busy.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 DEMO = (Path(__file__).parents[2] / "dags" / "datasets" / "shapes.yaml").read_text()
 OUTPUT = "gs://mill/datasets/shapes"
