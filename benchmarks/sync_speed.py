@@ -2,7 +2,8 @@
 
 Whole processes in turns against one emulator: a first upload of PNG of 2.4 KB, then a second run that finds nothing to
 do. The emulator runs on the same machine and is most of the wall time; the CPU time is the client's own. Where gcloud
-is not installed, google-cloud-storage's `transfer_manager` stands for it, which has no second run.
+is not installed, google-cloud-storage's `transfer_manager` stands for it, which has no second run. `--alone` leaves the
+others out: memory at many objects needs no contest.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ sys.exit(any(isinstance(result, Exception) for result in results))
 """
 
 
-def run(scale: int = 5_000, *, repeats: int = 3) -> dict[str, Any]:
+def run(scale: int = 5_000, *, repeats: int = 3, alone: bool = False) -> dict[str, Any]:
     """Returns the medians of each contestant's wall and CPU seconds, and the ratios against their targets."""
     runs: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="imagemill-") as name:
@@ -56,11 +57,11 @@ def run(scale: int = 5_000, *, repeats: int = 3) -> dict[str, Any]:
             environment.pop("PYTHONDONTWRITEBYTECODE", None)  # no user starts without compiled modules
             _warm(environment)
             for turn in range(repeats):
-                for contestant, command in contestants(images, f"turn-{turn}").items():
+                for contestant, command in contestants(images, f"turn-{turn}", alone=alone).items():
                     runs.setdefault(contestant, []).append(measure(command, environment))
                     runs.setdefault(f"{contestant}, again", []).append(measure(command, environment))
     found = {name: {key: statistics.median(run[key] for run in each) for key in each[0]} for name, each in runs.items()}
-    return {"objects": scale, "repeats": repeats, "runs": found, "ratios": ratios(found)}
+    return {"objects": scale, "repeats": repeats, "runs": found, "ratios": [] if alone else ratios(found)}
 
 
 def draw(folder: Path, count: int) -> Path:
@@ -73,9 +74,11 @@ def draw(folder: Path, count: int) -> Path:
     return folder
 
 
-def contestants(images: Path, prefix: str) -> dict[str, Sequence[str]]:
+def contestants(images: Path, prefix: str, *, alone: bool = False) -> dict[str, Sequence[str]]:
     """Returns the command of each contestant."""
     found = {"imagemill sync": [sys.executable, "-m", "imagemill", "sync", str(images), f"gs://bench/{prefix}/ours"]}
+    if alone:
+        return found
     if shutil.which("gcloud"):
         found["gcloud storage rsync"] = ["gcloud", "storage", "rsync", "-r", str(images), f"gs://bench/{prefix}/theirs"]
     else:
@@ -126,8 +129,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("objects", type=int, nargs="?", default=5_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="measure imagemill only")
     options = parser.parse_args()
-    print(json.dumps(run(options.objects, repeats=options.repeats), indent=1))
+    print(json.dumps(run(options.objects, repeats=options.repeats, alone=options.alone), indent=1))
 
 
 if __name__ == "__main__":
