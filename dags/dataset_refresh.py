@@ -50,36 +50,40 @@ def refresh_dag(spec: DatasetSpec, path: str) -> None:
             "on_success_callback": on_success(spec),
         },
     ):
-        plan = plan_conversion(path)
-        converted = ConvertImagesOperator(
-            task_id="convert_images",
-            spec=spec,
-            plan=plan,
-            runner="{{ params.runner }}",
-            execution_timeout=timedelta(hours=24),
-            doc_md=task_doc("convert_images"),
-        )
-        validated = validate_records(path, plan)
-        approved = ApprovePublicationOperator(
-            task_id="approve",
-            spec=spec,
-            plan=plan,
-            validated=validated,
-            params=answer_form(),
-            execution_timeout=None,
-            doc_md=task_doc("approve"),
-        )
-        published = publish.override(outlets=[published_asset(spec)])(path, plan)
-        chain(
-            prepare_images(path),
-            upload_images(path),
-            plan,
-            converted,
-            validated,
-            approved,
-            published,
-            prune_versions(path),
-        )
+        _tasks(spec, path)
+
+
+def _tasks(spec: DatasetSpec, path: str) -> None:
+    plan = plan_conversion(path)
+    converted = ConvertImagesOperator(
+        task_id="convert_images",
+        spec=spec,
+        plan=plan,
+        runner="{{ params.runner }}",
+        execution_timeout=timedelta(hours=24),
+        doc_md=task_doc("convert_images"),
+    )
+    validated = validate_records(path, plan)
+    approved = ApprovePublicationOperator(
+        task_id="approve",
+        spec=spec,
+        plan=plan,
+        validated=validated,
+        params=answer_form(),
+        execution_timeout=None,
+        doc_md=task_doc("approve"),
+    )
+    published = publish.override(outlets=[published_asset(spec)])(path, plan)
+    chain(
+        prepare_images(path),
+        upload_images(path),
+        plan,
+        converted,
+        validated,
+        approved,
+        published,
+        prune_versions(path),
+    )
 
 
 def broken_dag(broken: BrokenSpec) -> None:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Param
 from airflow.sdk.exceptions import AirflowSkipException
 
 from imagemill.spec import DatasetSpec
@@ -16,9 +15,10 @@ from imagemill_airflow.alerts import ApprovalAlert, hold, refusal_notice
 from imagemill_airflow.explanations import approval_request
 from imagemill_airflow.google_connection import google_connection
 from imagemill_airflow.run_settings import kept
+from imagemill_airflow.trigger_form import optional_text
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, Param
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +27,8 @@ REASON = "reason"
 
 def answer_form() -> dict[str, Param]:
     """Returns what a person is asked besides yes or no: the operator's `params`."""
-    return {
-        REASON: Param(
-            default="",
-            type="string",
-            maxLength=1_000,
-            title="Reason",
-            description="Why you approve or reject it. It goes into the history, and into the alert.",
-        )
-    }
+    why = "Why you approve or reject it. It goes into the history, and into the alert."
+    return {REASON: optional_text(title="Reason", description=why)}
 
 
 class Answer(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -43,7 +44,8 @@ TASKS = {
     "publish": (
         "Moves `CURRENT` to the new version in one atomic write, and tells Airflow's asset. "
         "A rehearsal (`limit`) is never published.",
-        "Somebody may have published at the same time: run it again.",
+        "Somebody may have published at the same time, or the spec's output moved a minute ago and Airflow has not "
+        "taken up its asset yet: run it again.",
     ),
     "prune_versions": (
         "Marks old versions and removes those marked for long enough; never the published one.",
@@ -67,8 +69,11 @@ def dag_doc(spec: DatasetSpec) -> str:
 
 {spec.description.strip() or "*The spec has no description.*"}
 
-Published under `{spec.locations.output}`, staged in `{spec.locations.staging}`. \
-Training reads what `imagemill path {spec.name}` names.
+| where | |
+| --- | --- |
+| published under | `{spec.locations.output}` |
+| staged in | `{spec.locations.staging}` |
+| what training reads | the output of `imagemill path {spec.name}` |
 
 ## What a run does
 
@@ -126,25 +131,32 @@ def approval_request(
 ) -> tuple[str, str]:
     """Returns the headline and the Markdown that an approver reads: verdict, difference, where the report is."""
     version = validated["version"]
-    parts = [
-        f"Version `{version}` passed validation: {validated['rows']:,} rows became {validated['records']:,} records, "
-        f"{validated['rejected']:,} rejects and {validated['duplicates']:,} duplicates "
-        f"in {validated['shards']:,} shards.",
+    points = [
         _verdict(report),
+        *(f"**Warning**, {check.name}: {check.observed}; expected {check.expected}" for check in report.warnings),
         _difference(report),
         *_circumstances(record),
         f"**Report:** {_link(validated['report_uri'])}",
+    ]
+    parts = [
+        f"{validated['rows']:,} rows became {validated['records']:,} records, {validated['rejected']:,} rejects and "
+        f"{validated['duplicates']:,} duplicates, in {validated['shards']:,} shards.",
+        "\n".join(f"- {point}" for point in points),
         "*Approve* makes it what training reads. *Reject* leaves the published version as it is; say why below. "
-        f"Without an answer within {spec.approval_hours:g} hours the run fails, and the version stays a candidate.",
+        f"Without an answer within {_span(spec.approval_hours)} the run fails, and the version stays a candidate.",
     ]
     return f"Publish {version} of {spec.name}?", "\n\n".join(parts)
 
 
 def _verdict(report: Report) -> str:
-    passed = sum(check.verdict == "passed" for check in report.checks)
-    lines = [f"**Verdict:** {passed} of {len(report.checks)} checks passed, none that counts failed."]
-    lines += [f"- warning, {check.name}: {check.observed}; expected {check.expected}" for check in report.warnings]
-    return "\n".join(lines)
+    counts = Counter(str(check.verdict) for check in report.checks)
+    skipped = f", {counts['skipped']} had nothing to look at" if counts["skipped"] else ""
+    warned = f", {len(report.warnings)} warned" if report.warnings else ""
+    return f"**Verdict:** validation passed; {counts['passed']} checks passed{warned}{skipped}."
+
+
+def _span(hours: float) -> str:
+    return f"{hours / 24:g} days" if hours >= 48 and hours % 24 == 0 else f"{hours:g} hours"
 
 
 def _difference(report: Report) -> str:

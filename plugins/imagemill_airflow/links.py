@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
     from imagemill_airflow.dataflow.api import JobPlace
+
+log = logging.getLogger(__name__)
 
 _CONSOLE = "https://console.cloud.google.com"
 _OBJECTS = "https://storage.cloud.google.com"
@@ -66,8 +69,9 @@ LINKS = (DataflowLink(), StagingLink(), OutputLink(), ReportLink())
 
 
 def store_links(context: Context, links: Mapping[type[_StoredLink], str]) -> None:
-    """Puts links on the running task."""
+    """Puts links on the running task, and in its log: Airflow's page shows none to a file on the worker's disk."""
     for kind, url in links.items():
+        log.info("%s: %s", kind.name, url)
         context["ti"].xcom_push(key=kind.key, value=url)
 
 

@@ -76,7 +76,7 @@ def plan_conversion(spec_path: str, params: Any = None, dag_run: Any = None, ti:
             limit=params["limit"] or None,
             shards=splits if count else None,
             user=_asked_by(dag_run),
-            note=params["note"],
+            note=params["note"] or "",
         )
     log.info("%s: %s", planned.action, planned.reason)
     if planned.action == "unchanged":

@@ -1,15 +1,33 @@
-"""The form that Airflow shows when a person triggers a refresh. The REST API is held to the same types."""
+"""The form that Airflow shows when a person triggers a refresh. The REST API is held to the same types.
+
+Airflow's page takes an empty field for null: what may stay empty must be allowed to be null, or no run can be started.
+"""
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Mapping
+from typing import Any
 
 from airflow.sdk import Param
 
-from imagemill.spec import Conversion, DatasetSpec
+from imagemill.spec import DatasetSpec
 
-RUNNERS: tuple[str, ...] = get_args(Conversion.model_fields["runner"].annotation)
-VERIFICATIONS: tuple[str, ...] = get_args(Conversion.model_fields["verification"].annotation)
+RUNNERS = {
+    "local": "local: on the worker, in one process or a few",
+    "prism": "prism: on the worker, over Beam's portable protocol",
+    "flink": "flink: a Flink cluster",
+    "portable": "portable: any job server",
+    "dataflow": "dataflow: Google Cloud Dataflow",
+}
+"""The spec's runners, as the form shows them."""
+
+VERIFICATIONS = {
+    "header": "header: structure and checksums",
+    "decode": "decode: every pixel, several times as long",
+}
+"""The spec's degrees of verification, as the form shows them."""
+
+APPROVALS = {"none": "publish when validation has passed", "required": "wait for a person's approval"}
 
 WHAT, HOW, WHO = "What to convert", "How to convert it", "Publication"
 
@@ -17,6 +35,11 @@ WHAT, HOW, WHO = "What to convert", "How to convert it", "Publication"
 def trigger_form(spec: DatasetSpec) -> dict[str, Param]:
     """Returns the parameters of one run; a scheduled run takes the defaults."""
     return {**_what(), **_how(spec), **_publication(spec)}
+
+
+def optional_text(*, title: str, **how: Any) -> Param:
+    """Returns a line of text that may stay empty."""
+    return Param(default=None, type=["null", "string"], maxLength=1_000, title=title, **how)
 
 
 def _what() -> dict[str, Param]:
@@ -44,56 +67,58 @@ def _what() -> dict[str, Param]:
 def _how(spec: DatasetSpec) -> dict[str, Param]:
     runner, verification = spec.conversion.runner, spec.conversion.verification
     return {
-        "runner": Param(
-            default=runner,
-            type="string",
-            enum=_first(runner, RUNNERS),
-            values_display={
-                "local": "local: on the worker, in one process or a few",
-                "prism": "prism: on the worker, over Beam's portable protocol",
-                "flink": "flink: a Flink cluster",
-                "portable": "portable: any job server",
-                "dataflow": "dataflow: Google Cloud Dataflow",
-            },
+        "runner": _choice(
+            runner,
+            RUNNERS,
             title="Runner",
             description_md=f"Where the Beam job runs. The spec says `{runner}`; the bytes are the same on all of them.",
-            section=HOW,
         ),
-        "workers": Param(
-            default=None,
-            type=["null", "integer"],
-            minimum=1,
-            maximum=1_000,
+        "workers": _optional_count(
+            1_000,
             title="Workers",
             description_md="At most so many: machines on Dataflow, processes elsewhere. Empty: the spec or the runner "
             "decides. The bytes do not depend on it.",
             examples=[2, 8],
-            section=HOW,
         ),
-        "shards": Param(
-            default=None,
-            type=["null", "integer"],
-            minimum=1,
-            maximum=100_000,
+        "shards": _optional_count(
+            100_000,
             title="Shards in each split",
             description_md="Empty: the spec's targets decide, and the counts stay those of the published version.",
             examples=[8, 64],
-            section=HOW,
         ),
-        "verification": Param(
-            default=verification,
-            type="string",
-            enum=_first(verification, VERIFICATIONS),
-            values_display={
-                "header": "header: structure and checksums",
-                "decode": "decode: every pixel, several times as long",
-            },
-            title="How closely to look at each image",
-            description_md=f"The spec says `{verification}`. Another choice makes a **new version**, even of the same "
-            "images: what became a record may differ.",
-            section=HOW,
+        "verification": _choice(
+            verification,
+            VERIFICATIONS,
+            title="Image check",
+            description_md=f"How closely each image is looked at. The spec says `{verification}`. Another choice makes "
+            "a **new version**, even of the same images: what became a record may differ.",
         ),
     }
+
+
+def _choice(usual: str, choices: Mapping[str, str], *, title: str, description_md: str) -> Param:
+    return Param(
+        default=usual,
+        type="string",
+        enum=[usual, *(choice for choice in choices if choice != usual)],
+        values_display=dict(choices),
+        title=title,
+        description_md=description_md,
+        section=HOW,
+    )
+
+
+def _optional_count(maximum: int, *, title: str, description_md: str, examples: list[int]) -> Param:
+    return Param(
+        default=None,
+        type=["null", "integer"],
+        minimum=1,
+        maximum=maximum,
+        title=title,
+        description_md=description_md,
+        examples=examples,
+        section=HOW,
+    )
 
 
 def _publication(spec: DatasetSpec) -> dict[str, Param]:
@@ -103,25 +128,17 @@ def _publication(spec: DatasetSpec) -> dict[str, Param]:
             default=spec.approval,
             type="string",
             enum=["required"] if must else ["none", "required"],
-            values_display={"none": "publish when validation has passed", "required": "wait for a person's approval"},
+            values_display=APPROVALS,
             title="Approval",
             description_md="The spec wants an approval, and a run cannot do without."
             if must
             else "`required` asks a person between validation and publication (*Required Actions*).",
             section=WHO,
         ),
-        "note": Param(
-            default="",
-            type="string",
-            maxLength=1_000,
+        "note": optional_text(
             title="Note",
-            description_md="Why you start this run. It is kept, with your name, in the version's `run.json` and in the "
-            "history of publications.",
-            examples=["new labels from the March review"],
+            description_md="Why you start this run, such as *new labels from the March review*. It is kept, with your "
+            "name, in the version's `run.json` and in the history of publications.",
             section=WHO,
         ),
     }
-
-
-def _first(usual: str, choices: tuple[str, ...]) -> list[str]:
-    return [usual, *(choice for choice in choices if choice != usual)]
