@@ -12,37 +12,6 @@ from imagemill.errors import TemporaryFault
 from imagemill.manifest import MANIFEST
 from tests.support.conversions import EXPECTED_REJECTS, Inputs, digests_of, manifest_of, picture
 
-FAILING_ONCE_JOB = """\
-import sys
-from pathlib import Path
-
-import apache_beam as beam
-from beam_jobs import convert_images, transforms
-
-
-class FailOnce(beam.DoFn):  # of this script, not of a module: so the class itself travels to the workers
-    def __init__(self, work):
-        self._work = work
-
-    def setup(self):
-        from beam_jobs.step_fns import WriteShardFn
-
-        self._writer = WriteShardFn(self._work)
-        self._writer.setup()
-
-    def process(self, shard):
-        yield from self._writer.process(shard)
-        failed = Path(self._work.version_uri).with_name(f"failed-{shard[0]}")
-        if shard[0] == 2 and not failed.exists():
-            failed.touch()
-            raise OSError("failed on purpose after the shard was written")
-
-
-if __name__ == "__main__":
-    transforms.WriteShardFn = FailOnce
-    sys.exit(convert_images.main())
-"""
-
 FAILING_JOB = """\
 import random, sys
 from pathlib import Path
@@ -141,12 +110,12 @@ def test_flink_restarts_a_job_whose_worker_was_killed(large, convert, flink):
 
 
 @pytest.mark.timeout(600)
-def test_flink_restarts_a_job_that_failed_after_writing(large, convert, flink, tmp_path):
-    expected = digests_of(convert(large, "in process"))
-    job = tmp_path / "failing_job.py"
-    job.write_text(FAILING_ONCE_JOB)
-    failing = convert(large, "failing", *flink.options(parallelism=2), job=[str(job)])
-    assert [path.name for path in failing.parent.glob("failed-*")] == ["failed-2"]
+def test_flink_restarts_a_job_of_which_elements_fail(expected, mixture, convert, flink, failing_job, tmp_path):
+    mixture.write_index(shuffle=7)
+    job = failing_job(seed=393, share=0.15)  # few of them fail: each failure is a restart, later than the one before
+    failing = convert(mixture, "failing", *flink.options(parallelism=2), job=job)
+    assert failed(failing) == ["ResolveRowsFn-0", "WriteShardFn-1"]
+    assert "again" not in (tmp_path / "failing.log").read_text().splitlines()  # Flink's restarts, not the script's
     assert digests_of(failing) == expected
 
 
