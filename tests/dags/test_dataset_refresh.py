@@ -10,20 +10,10 @@ from contextlib import nullcontext
 import pytest
 
 from tests.support.airflow_home import ROOT, SETTINGS, SPECS
+from tests.support.refresh_tasks import TASKS
 
 from airflow.dag_processing.dagbag import DagBag  # isort: skip  (after its settings)
 from airflow.sdk.exceptions import ParamValidationError  # isort: skip
-
-TASKS = [
-    "prepare_images",
-    "upload_images",
-    "plan_conversion",
-    "convert_images",
-    "validate_records",
-    "approve",
-    "publish",
-    "prune_versions",
-]
 
 FOLDER = """
 name: {name}
@@ -147,10 +137,11 @@ def test_the_docs_show_the_specs_description(cats):
 
 
 @pytest.mark.parametrize("task_id", TASKS)
-def test_every_task_tells_how_it_ended(cats, task_id):
+def test_every_task_tells_how_it_ended_and_only_then(cats, task_id):
     task = cats.get_task(task_id)
     assert [type(callback).__name__ for callback in task.on_failure_callback] == ["FailureAlert"]
     assert [type(callback).__name__ for callback in task.on_success_callback] == ["SuccessAlert"]
+    assert not task.on_retry_callback  # one alert of a failure, when its retries are spent
 
 
 def test_the_docs_say_who_is_told(bag, cats):

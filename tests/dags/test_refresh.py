@@ -10,6 +10,7 @@ import json
 import pytest
 
 from tests.support.airflow_home import HOME, ROOT, SETTINGS, SPECS
+from tests.support.refresh_tasks import PUBLISHED, REHEARSED, UNCHANGED
 
 from imagemill_airflow.local_airflow import load_dag, migrate  # isort: skip  (after its settings)
 from imagemill_airflow.local_run import run_dag  # isort: skip
@@ -22,17 +23,6 @@ splits: {names: [train, test]}
 conversion: {shards: {count: {train: 2, test: 1}}}
 validation: {sample: 20}
 """
-
-TASKS = [
-    "prepare_images",
-    "upload_images",
-    "plan_conversion",
-    "convert_images",
-    "validate_records",
-    "approve",
-    "publish",
-    "prune_versions",
-]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +62,7 @@ def current():
 
 def test_a_refresh_publishes(first):
     assert (first["state"], first["exit_code"], first["failure"]) == ("success", 0, None)
-    assert states(first) == dict.fromkeys(TASKS, "success") | {"approve": "skipped"}
+    assert states(first) == PUBLISHED
     published = first["results"]["publish"]
     assert (published["rows"], published["records"], published["rejected"]) == (50, 50, 0)
     assert published["path"] == current().uri
@@ -97,7 +87,7 @@ def test_unchanged_input_ends_the_run_early_and_green(first, refresh):
     before = current()
     again = refresh()
     assert again["state"] == "success"
-    assert states(again) == dict.fromkeys(TASKS[:3], "success") | dict.fromkeys(TASKS[3:], "skipped")
+    assert states(again) == UNCHANGED
     assert "nothing changed" in again["results"]["plan_conversion"]["reason"]
     assert "nothing changed" in again["said"]
     assert current() == before
@@ -107,7 +97,7 @@ def test_a_forced_rehearsal_is_validated_and_never_published(first, refresh):
     before = current()
     rehearsal = refresh(force=True, limit=15, shards=3)
     assert rehearsal["state"] == "success"
-    assert states(rehearsal) == dict.fromkeys(TASKS[:5], "success") | dict.fromkeys(TASKS[5:], "skipped")
+    assert states(rehearsal) == REHEARSED
     assert rehearsal["results"]["validate_records"]["records"] == 15
     assert rehearsal["results"]["validate_records"]["shards"] == 6
     assert "never published" in rehearsal["said"]
