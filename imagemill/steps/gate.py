@@ -11,13 +11,16 @@ from imagemill.steps.staging import inputs
 def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | None = None) -> Validated:
     """Proves a version good and writes its report, `validation.json` and `validation.html`.
 
+    The published version's own report stays while nothing is wrong: it compares with what was published before.
+
     Raises:
         UnusableData: A check failed; the message has each one's finding and advice, and the report is written.
     """
     from imagemill.catalog import Catalog, read_manifest
     from imagemill.quality.gallery import Gallery
-    from imagemill.quality.report import REPORT_PAGE, raise_if_failed
+    from imagemill.quality.report import REPORT, REPORT_PAGE, raise_if_failed
     from imagemill.quality.validate import validate_version, write_report
+    from imagemill.storage import open_store
 
     catalog, gallery = Catalog(spec.locations.output), Gallery()
     uri, published = catalog.version_uri(version), catalog.current()
@@ -29,8 +32,9 @@ def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | No
         gallery=gallery,
         progress=progress or Silent(),
     )
-    write_report(report, gallery)
-    write_descriptions(spec, uri, version)
+    if not (report.passed and published and published.uri == uri and open_store(uri).stat(REPORT)):
+        write_report(report, gallery)
+        write_descriptions(spec, uri, version)
     raise_if_failed(report)
     return Validated(
         version=version,

@@ -6,10 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from imagemill.manifest import MANIFEST
 from imagemill.plan import ConversionPlan, ConversionSettings
 from imagemill.spec import DatasetSpec
 from imagemill.steps.results import Inputs, Planned
 from imagemill.steps.staging import inputs
+from imagemill.storage import open_store
 from imagemill.version.folder import new_version_id
 
 if TYPE_CHECKING:
@@ -93,7 +95,10 @@ def _choose_version(catalog: Catalog, fingerprint: str, *, force: bool, now: dat
         return candidate.version, False, f"{candidate.version} was not finished; it is resumed"
     if candidate and not force:
         return candidate.version, True, f"{candidate.version} is converted already; it only needs the gate"
-    return new_version_id(fingerprint, now), False, "forced" if force else "input or settings are new"
+    version = new_version_id(fingerprint, now)
+    if candidate and open_store(catalog.version_uri(version)).stat(MANIFEST) is not None:
+        return version, True, f"{version} is what this run has converted already"
+    return version, False, "forced" if force else "input or settings are new"
 
 
 def _planned(
