@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from imagemill_airflow.progress import Progress
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
 
 RUN_LABEL = "imagemill-run"
 """Label of a job: which task of which run submitted it. Another run of the same version has its own failures."""
@@ -36,8 +41,15 @@ class JobMemory:
         self._store.set(_JOB, job_id)
 
     def progress(self, progress: Progress) -> None:
-        """Keeps how far the job is; people see it beside the task."""
-        self._store.set(_PROGRESS, progress.to_json())
+        """Keeps how far the job is; people see it beside the task.
+
+        Where Airflow refuses it, nothing is kept: of a task that somebody has cleared or failed it takes nothing more,
+        and the task must live until Airflow stops it, so that it cancels its job.
+        """
+        try:
+            self._store.set(_PROGRESS, progress.to_json())
+        except AirflowRuntimeError as error:
+            log.warning("Airflow does not keep the progress: %s", error)
 
     def has_told(self, job_id: str) -> bool:
         """Tells whether some try has failed with this job's failure already."""

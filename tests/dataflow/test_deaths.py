@@ -24,6 +24,20 @@ def wait_for_bookkeeping(version, process):
     wait_until(lambda: "dataflow_job_id" in version.state, version.server(process))
 
 
+def start_and_hold(version, trouble=HELD, **task):
+    """Starts a try and waits until its job runs, is held, and its id is kept."""
+    version.standin.trouble(trouble)
+    process = version.start(**task)
+    wait_for_bookkeeping(version, process)
+    return process
+
+
+def lose(version, trouble=HELD, **task):
+    """Has a try die while its job runs, which then goes on."""
+    kill(start_and_hold(version, trouble, **task))
+    version.standin.release()
+
+
 def kill(process):
     """Kills the task as the kernel does; what it started has to notice by itself."""
     os.kill(process.pid, signal.SIGKILL)
@@ -74,36 +88,24 @@ def test_killed_after_submission_before_the_id_is_kept(standin, conversion):
 
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["waiting", "deferred"])
-def test_killed_while_the_job_runs(standin, conversion, deferrable):
+def test_killed_while_the_job_runs(conversion, deferrable):
     version = conversion()
-    standin.trouble(HELD)
-    process = version.start(deferrable=deferrable)
-    wait_for_bookkeeping(version, process)
-    kill(process)
-    standin.release()
+    lose(version, deferrable=deferrable)
     assert version.run(deferrable=deferrable)["result"]["dataflow_job_id"] == version.jobs()[0]["id"]
     assert_paid_once(version)
 
 
-def test_killed_and_the_job_succeeds_meanwhile(standin, conversion):
+def test_killed_and_the_job_succeeds_meanwhile(conversion):
     version = conversion()
-    standin.trouble(HELD)
-    process = version.start()
-    wait_for_bookkeeping(version, process)
-    kill(process)
-    standin.release()
+    lose(version)
     version.wait_for("DONE")
     assert version.run()["result"]["converted"] is False
     assert_paid_once(version)
 
 
-def test_killed_and_the_job_fails_meanwhile(standin, conversion):
+def test_killed_and_the_job_fails_meanwhile(conversion):
     version = conversion()
-    standin.trouble(JobTrouble(message=CPU_QUOTA, held=True))
-    process = version.start()
-    wait_for_bookkeeping(version, process)
-    kill(process)
-    standin.release()
+    lose(version, JobTrouble(message=CPU_QUOTA, held=True))
     version.wait_for("FAILED")
     late = version.run()
     assert late["family"] == "caller", "what no retry heals is told, and not paid for again"
@@ -112,13 +114,9 @@ def test_killed_and_the_job_fails_meanwhile(standin, conversion):
     assert version.states() == ["FAILED", "DONE"]
 
 
-def test_killed_and_the_job_fails_for_a_while(standin, conversion):
+def test_killed_and_the_job_fails_for_a_while(conversion):
     version = conversion()
-    standin.trouble(JobTrouble(message=NO_MACHINES, held=True))
-    process = version.start()
-    wait_for_bookkeeping(version, process)
-    kill(process)
-    standin.release()
+    lose(version, JobTrouble(message=NO_MACHINES, held=True))
     version.wait_for("FAILED")
     assert version.run()["result"]["converted"]
     assert version.states() == ["FAILED", "DONE"]
@@ -160,16 +158,23 @@ def test_stopped_between_submission_and_bookkeeping(standin, conversion):
 
 def test_stopped_while_the_job_runs(standin, conversion):
     version = conversion()
-    standin.trouble(HELD)
-    process = version.start()
-    wait_for_bookkeeping(version, process)
+    process = start_and_hold(version)
     process.terminate()
     ended = version.outcome(process, seconds=10)
-    assert "ended CANCELLED: somebody stopped it" in ended["message"]
-    assert version.states() == ["CANCELLED"]
+    assert (ended["family"], version.states()) == ("temporary", ["CANCELLED"])
+    assert "was cancelled: its task was stopped" in ended["message"]
     assert version.run()["result"]["converted"]
     assert version.states() == ["CANCELLED", "DONE"]
     assert standin.most_live(version.jobs()[0]["name"]) == 1
+
+
+def test_a_job_that_somebody_cancels_is_not_submitted_again(standin, conversion):
+    version = conversion()
+    process = start_and_hold(version)
+    standin.cancel(version.jobs()[0]["id"])
+    ended = version.outcome(process)
+    assert (ended["family"], version.states()) == ("caller", ["CANCELLED"])
+    assert "ended CANCELLED: somebody stopped it; clear the task" in ended["message"]
 
 
 # --- two at once, and a launcher that does not hear the answer ---------------------------------------------------
@@ -196,9 +201,7 @@ def test_a_launcher_that_loses_the_answer_pays_once(standin, conversion):
 
 def test_a_job_that_is_being_cancelled_is_awaited(standin, conversion):
     version = conversion()
-    standin.trouble(JobTrouble(held=True, slow_to_cancel=True))
-    process = version.start()
-    wait_for_bookkeeping(version, process)
+    process = start_and_hold(version, JobTrouble(held=True, slow_to_cancel=True))
     process.terminate()
     version.wait_for("CANCELLING")
     kill(process)

@@ -96,6 +96,10 @@ class DataflowJobs:
         """Returns another client of the same jobs, for a signal's handler: it asks Airflow for nothing."""
         return DataflowJobs(self.place, hook=self.hook)
 
+    def close(self) -> None:
+        """Closes the connections; a process that goes on has to."""
+        self._jobs.close()
+
     def find(self, name: str) -> list[Job]:
         """Returns the jobs of a name, the newest first, ended ones too.
 

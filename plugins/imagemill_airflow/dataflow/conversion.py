@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -71,6 +69,7 @@ class DataflowConversion:
             endpoint=self._settings.endpoint,
         )
         self.job_id: str | None = None
+        self._stopped = False
         self._memory = JobMemory(context)
         self._labels = {"imagemill-dataset": spec.name, "imagemill-version": plan["version"].lower()}
 
@@ -109,14 +108,16 @@ class DataflowConversion:
             ImagemillError: The job could not be submitted; the class is the family of what went wrong.
             JobCrashed: The launcher crashed.
         """
-        from imagemill_airflow.dataflow.checks import check_buckets
+        from imagemill.worker_wheel import shipped
+        from imagemill_airflow.dataflow.checks import check_buckets, check_wheel
 
         check_buckets(self._settings, (self._staging, self._plan["version_uri"]))
         started = time.monotonic()
-        with TemporaryDirectory(prefix="imagemill-wheel-") as folder:
-            options = self._launch_options(Path(folder), longest)
+        with shipped(self._settings) as wheel:
+            if wheel is not None:
+                check_wheel(wheel)
             try:
-                launcher(options)
+                launcher(self._launch_options(wheel, longest))
             except (ImagemillError, JobCrashed) as error:
                 self._join_after(error)
         if self.job_id is None:
@@ -165,7 +166,10 @@ class DataflowConversion:
 
     def cancel(self) -> None:
         """Cancels the version's live job. It is called from a signal's handler: it asks nothing of Airflow."""
+        if "jobs" not in self.__dict__:
+            return  # nobody has signed in yet, and so nobody has submitted a job
         try:
+            self._stopped = True
             jobs = self.jobs.again()
             for job in jobs.find(self.name):
                 if job.is_live:
@@ -174,7 +178,7 @@ class DataflowConversion:
         except ImagemillError as error:
             log.error("the Dataflow job %s may still run: %s", self.name, error)
 
-    def _launch_options(self, folder: Path, longest: timedelta | None) -> dict[str, Any]:
+    def _launch_options(self, wheel: str | None, longest: timedelta | None) -> dict[str, Any]:
         from imagemill.plan import PLAN
 
         options: dict[str, Any] = {
@@ -186,17 +190,7 @@ class DataflowConversion:
         given = list(self._settings.service_options)
         if longest and not any(option.startswith(_LIMIT) for option in given):
             options["dataflow_service_options"] = [*given, f"{_LIMIT}={int(longest.total_seconds())}"]
-        return options | self._shipped(folder)
-
-    def _shipped(self, folder: Path) -> dict[str, Any]:
-        from imagemill.worker_wheel import build_worker_wheel
-        from imagemill_airflow.dataflow.checks import check_wheel
-
-        if self._settings.worker_image:
-            return {}
-        wheel = self._settings.worker_wheel or str(build_worker_wheel(folder))
-        check_wheel(wheel)
-        return {"extra_package": [wheel]}
+        return options | ({"extra_package": [wheel]} if wheel else {})
 
     def _join_after(self, error: ImagemillError | JobCrashed) -> None:
         """Goes on with the job where the launcher failed and there is one all the same."""
@@ -238,6 +232,9 @@ class DataflowConversion:
             raise self._failure(ending.job_id, ending.errors)
         if ending.state == "TIMEOUT":
             raise AirflowTaskTimeout(f"the Dataflow job {ending.job_id} took too long, and was cancelled")
+        if self._stopped:
+            # Airflow tries again where its machine went away, and not where a person has failed or cleared the task.
+            raise TemporaryFault(f"the Dataflow job {ending.job_id} was cancelled: its task was stopped")
         how = f"ended {ending.state}: somebody stopped it"
         raise CallerError(f"the Dataflow job {ending.job_id} {how}; clear the task to convert again")
 

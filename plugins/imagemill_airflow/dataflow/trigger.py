@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -65,16 +66,18 @@ class DataflowJobTrigger(BaseTrigger):
 
     async def _watch(self) -> Ending:
         # The provider's client blocks, so all of it runs in a thread: one at a time, as it needs.
-        watcher = await asyncio.to_thread(lambda: Watcher(self._open(), self.job_id, plan=self.plan))
-        while (ending := await asyncio.to_thread(watcher.look)) is None:
-            if self.deadline and datetime.now(UTC) >= datetime.fromisoformat(self.deadline):
-                await asyncio.to_thread(self._cancel)
-                return Ending(job_id=self.job_id, state="TIMEOUT")
-            await asyncio.sleep(self.poll_seconds)
-        return ending
+        with closing(await asyncio.to_thread(self._open)) as jobs:
+            watcher = Watcher(jobs, self.job_id, plan=self.plan)
+            while (ending := await asyncio.to_thread(watcher.look)) is None:
+                if self.deadline and datetime.now(UTC) >= datetime.fromisoformat(self.deadline):
+                    await asyncio.to_thread(jobs.cancel, self.job_id)
+                    return Ending(job_id=self.job_id, state="TIMEOUT")
+                await asyncio.sleep(self.poll_seconds)
+            return ending
 
     def _cancel(self) -> None:
-        self._open().cancel(self.job_id)
+        with closing(self._open()) as jobs:
+            jobs.cancel(self.job_id)
 
     def _open(self) -> DataflowJobs:
         return DataflowJobs(JobPlace.from_json(self.place))

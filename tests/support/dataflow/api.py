@@ -42,6 +42,7 @@ class Api:
         app.router.add_get(CONTROL, self._tell)
         app.router.add_put(CONTROL, self._instruct)
         app.router.add_post(CONTROL + "/release", self._release)
+        app.router.add_post(CONTROL + "/cancel", self._cancel)
         app.router.add_post(_JOBS, self._met("create", self._create))
         app.router.add_get(_JOBS, self._met("list", self._list))
         app.router.add_get(_JOBS + "/{id}", self._met("get", self._get))
@@ -80,9 +81,17 @@ class Api:
         self._troubles.set(await request.json())
         return web.Response(status=204)
 
-    async def _release(self, _: web.Request) -> web.Response:
+    async def _release(self, request: web.Request) -> web.Response:
         for job in self._book.jobs:
-            job.released.set()
+            if request.query.get("name", "") in job.name:
+                job.released.set()
+        return web.Response(status=204)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        job = self._book.get(request.query["id"])
+        if job is None:
+            return web.Response(status=404)
+        job.cancel()
         return web.Response(status=204)
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -118,9 +127,8 @@ class Api:
         job = self._book.get(request.match_info["id"])
         if job is None:
             return _no_job(request)
-        if (await request.json()).get("requestedState") in _CANCELS and job.is_live:
-            job.enter("JOB_STATE_CANCELLING")
-            job.cancelled.set()
+        if (await request.json()).get("requestedState") in _CANCELS:
+            job.cancel()
         return web.json_response(job.summary())
 
     async def _messages(self, request: web.Request) -> web.Response:

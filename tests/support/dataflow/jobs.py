@@ -67,6 +67,11 @@ class Job:
         if self.is_live:
             self.state, self.changed = state, now()
 
+    def cancel(self) -> None:
+        if self.is_live:
+            self.enter("JOB_STATE_CANCELLING")
+            self.cancelled.set()
+
     def say(self, text: str, importance: str = "JOB_MESSAGE_BASIC") -> None:
         number = len(self.messages)
         self.messages.append(

@@ -43,9 +43,13 @@ class StandIn:
         """Sets what goes wrong from here on; nothing to heal the service."""
         self._ask("PUT", CONTROL, to_json(*rules))
 
-    def release(self) -> None:
-        """Lets jobs that are held go on."""
-        self._ask("POST", CONTROL + "/release")
+    def release(self, name: str = "") -> None:
+        """Lets jobs go on that are held and whose name contains `name`."""
+        self._ask("POST", f"{CONTROL}/release?name={name}")
+
+    def cancel(self, job_id: str) -> None:
+        """Cancels a job, as a person does in Google's console."""
+        self._ask("POST", f"{CONTROL}/cancel?id={job_id}")
 
     def jobs(self, name: str = "") -> list[Json]:
         """Returns the jobs whose name contains `name`, the oldest first."""

@@ -96,17 +96,18 @@ def run_task(folder: Path) -> Json:
     try:
         return operator.execute(context)
     except TaskDeferred as deferred:
-        event = asyncio.run(_first_event(_made_again(deferred.trigger)))
+        event = asyncio.run(first_event(made_again(deferred.trigger)))
         return getattr(operator, deferred.method_name)(context, event=event.payload)
 
 
-def _made_again(trigger: BaseTrigger) -> BaseTrigger:
+def made_again(trigger: BaseTrigger) -> BaseTrigger:
     """Returns the trigger as another process would make it: from JSON."""
     _, arguments = trigger.serialize()
     return type(trigger)(**json.loads(json.dumps(arguments)))
 
 
-async def _first_event(trigger: BaseTrigger) -> TriggerEvent:
+async def first_event(trigger: BaseTrigger) -> TriggerEvent:
+    """Runs a trigger until it fires."""
     async for event in trigger.run():
         return event
     raise RuntimeError("the trigger ended without an event")
