@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
-import beam_jobs.lean_beam  # noqa: F401 - makes the import below cheap
+from beam_jobs.lean_beam import load_cloud_storage  # first: it makes the imports below cheap
 
 # isort: split
 import apache_beam as beam
@@ -102,6 +102,8 @@ def run(arguments: Arguments) -> None:
     """Builds the pipeline and runs it; waits for its end except on Dataflow, which goes on alone."""
     folder, name = split(arguments.plan)
     plan = parse_plan(open_store(folder).read(name), where=arguments.plan)
+    if arguments.runner != DEFAULT_RUNNER:
+        load_cloud_storage()
     runner = _runner(arguments.runner)
     options = _Options([*arguments.beam, f"--runner={arguments.runner}"])
     processes = arguments.processes or processes_for(plan, arguments.runner, options)

@@ -1,6 +1,6 @@
 """Imports Beam without the connectors that this job never uses; imported before everything else of Beam.
 
-Beam imports pandas, MongoDB's and BigQuery's clients and others wherever it finds them installed, and does without them
+Beam imports pandas, MongoDB's and Google's clients and others wherever it finds them installed, and does without them
 where it does not. Beside Airflow they all are installed, and cost the job more time than converting 30,000 images.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 OPTIONAL = (
@@ -17,6 +18,8 @@ OPTIONAL = (
     "google.cloud.bigtable",
     "google.cloud.pubsub",
     "google.cloud.spanner",
+    "google.cloud.storage",
+    "apache_beam.io.gcp.bigquery",
 )
 """What Beam guards by `except ImportError`."""
 
@@ -33,6 +36,12 @@ def import_beam() -> None:
         logging.disable(warnings)
         for name in hidden:
             del sys.modules[name]
+
+
+def load_cloud_storage() -> None:
+    """Gives Beam its file system for gs://, where its packages are installed: most runners stage files through it."""
+    with suppress(ImportError):
+        import_module("apache_beam.io.gcp.gcsfilesystem")
 
 
 import_beam()

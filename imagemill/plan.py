@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from imagemill.documents import parse_document
 from imagemill.manifest import FORMAT_VERSION
-from imagemill.spec import DatasetSpec
+
+if TYPE_CHECKING:
+    from imagemill.spec import DatasetSpec
 
 PLAN = "plan.json"
 """First object of a version folder; a folder without a manifest is not a version yet."""

@@ -12,11 +12,17 @@ import hashlib
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from imagemill.errors import CallerError
+
+if TYPE_CHECKING:
+    from imagemill.spec.dataflow import Dataflow
 
 PACKAGES = ("imagemill", "beam_jobs")
 
@@ -47,6 +53,16 @@ def build_worker_wheel(folder: Path) -> Path:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED, compresslevel=9)
     return path
+
+
+@contextmanager
+def shipped(settings: Dataflow) -> Iterator[str | None]:
+    """Provides the path or URI of the wheel that a job on Dataflow ships while it is launched; None with an image."""
+    if settings.worker_image or settings.worker_wheel:
+        yield None if settings.worker_image else settings.worker_wheel
+        return
+    with TemporaryDirectory(prefix="imagemill-wheel-") as folder:
+        yield str(build_worker_wheel(Path(folder)))
 
 
 def _modules() -> Iterator[tuple[str, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from imagemill.storage.uri import normalise, split
 if TYPE_CHECKING:
     from imagemill.spec import DatasetSpec
     from imagemill.steps import Inputs
+
+_HOW_WORKERS_GET_IT = frozenset({"extra_package", "extra_packages", "sdk_container_image"})
+"""Options of a job on Dataflow that bring imagemill to its workers; without one, this machine's modules are shipped."""
 
 
 @click.command()
@@ -61,21 +65,17 @@ def convert(
     The candidate is not published: look at it with `verify`, then `publish` it.
     """
     from imagemill import steps
-    from imagemill.plan import PLAN
-    from imagemill.spec.file import find_spec
 
-    if only_rejects:
-        if name or index or fractions or output is None:
-            raise CallerError("--only-rejects VERSION_URI goes with --output URI (and --images), and with nothing else")
-        spec, source = _again(only_rejects, images=images, output=normalise(output))
-    elif name is None:
-        spec, source = _without_spec(index=index, images=images, output=output, dataset=dataset, fractions=fractions)
-    elif index or images or output or fractions:
-        raise CallerError("give a dataset's NAME, or --index with --output; not both")
-    else:
-        spec = find_spec(name)
-        source = steps.inputs(spec)
-    job = _job(spec, runner=runner or spec.conversion.runner, extra=extra)  # an impossible one fails before the work
+    spec, source = _asked(
+        name,
+        index=index,
+        images=images,
+        only_rejects=only_rejects,
+        output=output,
+        dataset=dataset,
+        fractions=fractions,
+    )
+    launch = _Launch(spec, runner or spec.conversion.runner, extra)  # an impossible one fails before the work
     splits = (*spec.splits.names, *spec.splits.fractions)
     planned = steps.plan_conversion(
         spec,
@@ -87,11 +87,37 @@ def convert(
         shards=dict.fromkeys(splits, shards) if shards else None,
     )
     if planned.action == "convert" and not planned.converted:
-        status = run([*job, f"--plan={planned.version_uri}/{PLAN}"])
+        status = launch.run(planned.version_uri)
         if status:
             # The job has said why on stderr, and its exit code is the family's.
             sys.exit(status)
     show(planned.model_dump(mode="json"), as_json=as_json, text=f"{planned.version_uri}\n{planned.reason}")
+
+
+def _asked(
+    name: str | None,
+    *,
+    index: str | None,
+    images: str | None,
+    only_rejects: str | None,
+    output: str | None,
+    dataset: str,
+    fractions: tuple[str, ...],
+) -> tuple[DatasetSpec, Inputs]:
+    """Returns what is to be converted, in whichever of the three ways it was said."""
+    from imagemill import steps
+    from imagemill.spec.file import find_spec
+
+    if only_rejects:
+        if name or index or fractions or output is None:
+            raise CallerError("--only-rejects VERSION_URI goes with --output URI (and --images), and with nothing else")
+        return _again(only_rejects, images=images, output=normalise(output))
+    if name is None:
+        return _without_spec(index=index, images=images, output=output, dataset=dataset, fractions=fractions)
+    if index or images or output or fractions:
+        raise CallerError("give a dataset's NAME, or --index with --output; not both")
+    spec = find_spec(name)
+    return spec, steps.inputs(spec)
 
 
 def _without_spec(
@@ -137,13 +163,31 @@ def _spec(dataset: str, source: Inputs, *, output: str, **parts: dict[str, Any])
         raise CallerError("\n".join(faults)) from error
 
 
-def _job(spec: DatasetSpec, *, runner: str, extra: tuple[str, ...]) -> list[str]:
-    from imagemill.runners import as_arguments, beam_runner, conversion_options
+class _Launch:
+    """The job's command line, checked before any work is done.
 
-    given = dict(option.partition("=")[::2] for option in extra)
-    options = conversion_options(spec.conversion, runner, given)
-    return [
-        *(sys.executable, "-m", "beam_jobs.convert_images"),
-        f"--runner={beam_runner(runner)}",
-        *as_arguments(options),
-    ]
+    Raises:
+        CallerError: There is no such runner, or an option is missing or wrong.
+    """
+
+    def __init__(self, spec: DatasetSpec, runner: str, extra: tuple[str, ...]) -> None:
+        from imagemill.runners import as_arguments, beam_runner, conversion_options
+
+        given = dict(option.partition("=")[::2] for option in extra)
+        options = conversion_options(spec.conversion, runner, given)
+        ships = runner == "dataflow" and not _HOW_WORKERS_GET_IT & options.keys()
+        self._dataflow = spec.conversion.dataflow if ships else None
+        self._command = [
+            *(sys.executable, "-m", "beam_jobs.convert_images"),
+            f"--runner={beam_runner(runner)}",
+            *as_arguments(options),
+        ]
+
+    def run(self, version_uri: str) -> int:
+        """Runs the job over the version's plan and returns its exit status."""
+        from imagemill.plan import PLAN
+        from imagemill.worker_wheel import shipped
+
+        with shipped(self._dataflow) if self._dataflow else nullcontext() as wheel:
+            packages = [f"--extra_package={wheel}"] if wheel else []
+            return run([*self._command, *packages, f"--plan={version_uri}/{PLAN}"])
