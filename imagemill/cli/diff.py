@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def diff(before: str, after: str, *, as_json: bool) -> None:
     """Tell what changed from VERSION_A to VERSION_B.
 
-    Both are URIs of version folders. Told are images added, removed, changed, relabelled.
+    Both are URIs of version folders. Told are images added, removed, renamed, changed, relabelled; an image whose name
+    is gone and whose bytes are under a new one is renamed.
 
     Only the shard indexes are read, no image.
     """
@@ -37,11 +38,12 @@ def _describe(found: VersionDiff) -> Iterator[str]:
         yield "no difference in keys, labels, splits or image bytes"
         return
     yield (
-        f"{total.added:,} added, {total.removed:,} removed, {total.changed:,} with other bytes, "
-        f"{total.relabelled:,} relabelled, {total.moved:,} in another split, {found.unchanged:,} unchanged"
+        f"{total.added:,} added, {total.removed:,} removed, {total.renamed:,} renamed, "
+        f"{total.changed:,} with other bytes, {total.relabelled:,} relabelled, {total.moved:,} in another split, "
+        f"{found.unchanged:,} unchanged"
     )
     for stratum in found.strata:
-        kinds = ("added", "removed", "changed", "relabelled", "moved")
+        kinds = ("added", "removed", "renamed", "changed", "relabelled", "moved")
         parts = [f"{getattr(stratum, kind):,} {kind}" for kind in kinds if getattr(stratum, kind)]
         if parts:
             yield f"  {stratum.split}/{stratum.label}: {stratum.before:,} → {stratum.after:,}; {', '.join(parts)}"

@@ -1,23 +1,25 @@
 """Compares two versions by their shard indexes: no image is read, and memory does not grow with the versions.
 
 Shards hold ranges of key hashes, whatever their number. So both versions are walked through the same windows of hashes;
-a window's rows of all splits are joined, counted and forgotten.
+a window's rows of all splits are joined by key, counted and forgotten. What has no mate there, or one with other bytes,
+waits on disk and is joined by image afterwards: it may have been renamed.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from imagemill.diff.matching import match_images, match_keys
 from imagemill.diff.model import VersionDiff
-from imagemill.diff.tally import Names, Tally
-from imagemill.diff.windows import Rows, SplitShards
+from imagemill.diff.spill import MAX_PARTS, Spill
+from imagemill.diff.tally import PAIR, Names, Tally, paired
+from imagemill.diff.windows import ROW, Rows, SplitShards
 from imagemill.errors import UnusableData
 from imagemill.manifest import MANIFEST, Manifest, parse_manifest
 from imagemill.records.sharding import HASH_SPACE
@@ -36,12 +38,16 @@ def diff_versions(base_uri: str, version_uri: str) -> VersionDiff:
     """
     base, version = _Side(base_uri), _Side(version_uri)
     names = Names(
-        splits=sorted({*base.splits, *version.splits}),
+        splits=sorted({*base.manifest_splits, *version.manifest_splits}),
         labels=list(dict.fromkeys([*version.manifest.labels, *base.manifest.labels])),
     )
-    tally = Tally(names)
-    for first, last in _windows(base.manifest, version.manifest):
-        _join(base.rows(first, last, names), version.rows(first, last, names), tally)
+    base.open(names)
+    version.open(names)
+    tally = Tally(names, keys_before=base.keys, keys_after=version.keys)
+    with ExitStack() as files:
+        comparison = _Comparison(base, version, tally, files)
+        comparison.by_key()
+        comparison.by_image()
     return tally.result(
         dataset=version.manifest.dataset,
         base=base.name,
@@ -55,22 +61,76 @@ class _Side:
     """One of the two versions."""
 
     def __init__(self, uri: str) -> None:
-        store = open_store(uri)
-        self.name = store.uri.rstrip("/").rpartition("/")[2]
-        self.manifest, self.manifest_sha256 = _read_manifest(store)
+        self._store = open_store(uri)
+        self.name = self._store.uri.rstrip("/").rpartition("/")[2]
+        self.manifest, self.manifest_sha256 = _read_manifest(self._store)
+        self.manifest_splits = {entry.split for entry in self.manifest.shards}
+
+    def open(self, names: Names) -> None:
+        """Takes the numbers that rows will have."""
         by_split = defaultdict(list)
         for entry in self.manifest.shards:
-            by_split[entry.split].append(entry)
-        self.splits = {split: SplitShards(store, split, entries) for split, entries in sorted(by_split.items())}
+            by_split[names.splits.index(entry.split)].append(entry)
+        self._splits = {split: SplitShards(self._store, entries) for split, entries in sorted(by_split.items())}
+        self._number_of = partial(names.label_number, self.manifest.labels)
 
-    def rows(self, first: int, last: int, names: Names) -> Rows:
-        number_of = partial(names.label_number, self.manifest.labels)
+    def rows(self, first: int, last: int) -> Rows:
         parts = [
             part
-            for split, shards in self.splits.items()
-            for part in shards.rows(first, last, split=names.splits.index(split), number_of=number_of)
+            for split, shards in self._splits.items()
+            for part in shards.rows(first, last, split=split, number_of=self._number_of)
         ]
-        return Rows.together(parts)
+        return np.concatenate([np.empty(0, ROW), *parts])
+
+    def keys(self, rows: Rows) -> list[str]:
+        splits, shards, positions = (rows[name].tolist() for name in ("split", "shard", "position"))
+        places = list(zip(splits, shards, strict=True))
+        key_at = {(split, shard): self._splits[split].index(shard).key for split, shard in set(places)}
+        return [key_at[place](position) for place, position in zip(places, positions, strict=True)]
+
+
+class _Comparison:
+    """One walk through both versions."""
+
+    def __init__(self, base: _Side, version: _Side, tally: Tally, files: ExitStack) -> None:
+        self._base, self._version, self._tally = base, version, tally
+        self._windows = list(_windows(base.manifest, version.manifest))
+        parts = min(len(self._windows), MAX_PARTS)
+        self._removed, self._added = Spill(ROW, parts, files), Spill(ROW, parts, files)
+        self._overwritten, self._changed = Spill(ROW, parts, files), Spill(PAIR, parts, files)
+
+    def by_key(self) -> None:
+        """Counts what is under its key as it was; the rest waits."""
+        for first, last in self._windows:
+            before, after = self._base.rows(first, last), self._version.rows(first, last)
+            self._tally.count(before, after)
+            for match in match_keys(before, after, self._base.keys, self._version.keys):
+                pairs = paired(before[match.before], after[match.after])
+                self._tally.same_key(pairs)
+                same = (pairs["was"]["digest"] == pairs["now"]["digest"]).all(axis=1)
+                self._tally.same_image(pairs[same])
+                changed = pairs[~same]
+                self._overwritten.add(changed["was"], changed["was"]["digest"])
+                self._changed.add(changed, changed["now"]["digest"])
+                removed, added = before[match.removed], after[match.added]
+                self._removed.add(removed, removed["digest"])
+                self._added.add(added, added["digest"])
+
+    def by_image(self) -> None:
+        """Counts what waited: a row that is gone may be one that is new, and overwritten rows may have changed places.
+
+        Rows of the two kinds are not paired with each other, so that all records of the base are found in the version
+        or removed, and all records of the version are found in the base or added.
+        """
+        for removed, added in zip(self._removed.parts(), self._added.parts(), strict=True):
+            match = match_images(removed, added)
+            self._tally.renamed(paired(removed[match.before], added[match.after]), new_keys=True)
+            self._tally.removed(removed[match.removed])
+            self._tally.added(added[match.added])
+        for overwritten, changed in zip(self._overwritten.parts(), self._changed.parts(), strict=True):
+            match = match_images(overwritten, changed["now"])
+            self._tally.renamed(paired(overwritten[match.before], changed["now"][match.after]), new_keys=False)
+            self._tally.changed(changed[match.added])
 
 
 def _read_manifest(store: Store) -> tuple[Manifest, str]:
@@ -96,62 +156,3 @@ def _most_shards(manifest: Manifest) -> int:
     for entry in manifest.shards:
         by_split[entry.split] += 1
     return max(by_split.values(), default=0)
-
-
-class _Match(NamedTuple):
-    """Positions of rows: pairs of one key, and rows that only one side has."""
-
-    before: Sequence[int] | NDArray[np.intp]
-    after: Sequence[int] | NDArray[np.intp]
-    removed: Sequence[int] | NDArray[np.intp]
-    added: Sequence[int] | NDArray[np.intp]
-
-
-def _join(before: Rows, after: Rows, tally: Tally) -> None:
-    tally.count(before, after)
-    for match in _matches(before, after):
-        tally.pairs(before.take(match.before), after.take(match.after))
-        tally.removed(before.take(match.removed))
-        tally.added(after.take(match.added))
-
-
-def _matches(before: Rows, after: Rows) -> Iterator[_Match]:
-    clashing = np.union1d(_repeated(before.hashes), _repeated(after.hashes))
-    single_before, single_after = ~np.isin(before.hashes, clashing), ~np.isin(after.hashes, clashing)
-    _, at_before, at_after = np.intersect1d(
-        before.hashes[single_before], after.hashes[single_after], assume_unique=True, return_indices=True
-    )
-    left, right = np.flatnonzero(single_before)[at_before], np.flatnonzero(single_after)[at_after]
-    # One hash may stand for two keys: rare by chance, but nothing that counts should hang on chance.
-    same = np.fromiter(
-        (before.key(one) == after.key(two) for one, two in zip(left.tolist(), right.tolist(), strict=True)),
-        bool,
-        len(left),
-    )
-    single_before[left], single_after[right] = False, False
-    yield _Match(left[same], right[same], np.flatnonzero(single_before), np.flatnonzero(single_after))
-    rest_before = [*np.flatnonzero(np.isin(before.hashes, clashing)).tolist(), *left[~same].tolist()]
-    rest_after = [*np.flatnonzero(np.isin(after.hashes, clashing)).tolist(), *right[~same].tolist()]
-    if rest_before or rest_after:
-        yield _match_by_key(before, after, rest_before, rest_after)
-
-
-def _repeated(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    found, counts = np.unique(hashes, return_counts=True)
-    return found[counts > 1]
-
-
-def _match_by_key(before: Rows, after: Rows, left: list[int], right: list[int]) -> _Match:
-    """Matches rows whose hash does not tell their key; a key that a damaged version has twice is paired in order."""
-    waiting = defaultdict(list)
-    for row in left:
-        waiting[before.key(row)].append(row)
-    pairs, added = [], []
-    for row in right:
-        rows = waiting[after.key(row)]
-        if rows:
-            pairs.append((rows.pop(0), row))
-        else:
-            added.append(row)
-    removed = [row for rows in waiting.values() for row in rows]
-    return _Match([one for one, _ in pairs], [two for _, two in pairs], removed, added)

@@ -19,10 +19,11 @@ PAIRS_KEPT = 100
 
 
 class Change(StrEnum):
-    """What may have happened to a key. A key in both versions can be changed, relabelled and moved at once."""
+    """What may have happened to a record. One that is in both versions can have several changes at once."""
 
     ADDED = "added"
     REMOVED = "removed"
+    RENAMED = "renamed"
     CHANGED = "changed"
     RELABELLED = "relabelled"
     MOVED = "moved"
@@ -37,10 +38,16 @@ class Counts(_Frozen):
 
     before: int = Field(0, ge=0)
     after: int = Field(0, ge=0)
-    added: int = Field(0, ge=0)
-    removed: int = Field(0, ge=0)
-    changed: int = Field(0, ge=0, description="other image bytes under the same key")
-    relabelled: int = Field(0, ge=0, description="another label name under the same key")
+    added: int = Field(0, ge=0, description="a new key, and not a renamed record")
+    removed: int = Field(0, ge=0, description="a key that is gone, and not a renamed record")
+    renamed: int = Field(
+        0,
+        ge=0,
+        description="the image bytes of another key: either that one is gone and this one is new, "
+        "or both are in both versions and hold other bytes",
+    )
+    changed: int = Field(0, ge=0, description="other image bytes under the same key, and not a renamed record")
+    relabelled: int = Field(0, ge=0, description="another label name; where renamed, another than under the old key")
     moved: int = Field(0, ge=0, description="another split under the same key")
 
 
@@ -63,6 +70,7 @@ class Example(_Frozen):
     """One changed record; what it was or is not is empty."""
 
     key: str
+    key_before: str = Field("", description="where it was renamed")
     split_before: str = ""
     label_before: str = ""
     split: str = ""
@@ -71,7 +79,8 @@ class Example(_Frozen):
     def __str__(self) -> str:
         was = f"{self.split_before}, {self.label_before}" if self.split_before else ""
         now = f"{self.split}, {self.label}" if self.split else ""
-        return f"{self.key} ({' → '.join(dict.fromkeys(part for part in (was, now) if part))})"
+        named = f"{self.key_before} → {self.key}" if self.key_before else self.key
+        return f"{named} ({' → '.join(dict.fromkeys(part for part in (was, now) if part))})"
 
 
 class VersionDiff(_Frozen):
@@ -84,8 +93,8 @@ class VersionDiff(_Frozen):
     base_manifest_sha256: str
     manifest_sha256: str
     total: Counts
-    common: int = Field(ge=0, description="keys in both versions")
-    unchanged: int = Field(ge=0, description="of those, keys with the same bytes, label and split")
+    common: int = Field(ge=0, description="records in both versions, be it renamed")
+    unchanged: int = Field(ge=0, description="of those, records with the same key, bytes, label and split")
     strata: tuple[Stratum, ...] = Field(
         description="by split, then label; those without a record in either are left out"
     )

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagemill.diff.matching import Keys
 from imagemill.diff.model import EXAMPLES_KEPT, PAIRS_KEPT, Change, Counts, Example, Pair, Stratum, VersionDiff
-from imagemill.diff.windows import Rows
+from imagemill.diff.windows import ROW, Rows
+
+PAIR = np.dtype([("was", ROW), ("now", ROW)])
+"""A row of the base and the row of the version that it has become."""
+
+Pairs = NDArray[Any]
+"""An array of `PAIR`."""
+
+
+def paired(was: Rows, now: Rows) -> Pairs:
+    """Returns pairs of rows that are in the same order."""
+    pairs = np.empty(len(now), PAIR)
+    pairs["was"], pairs["now"] = was, now
+    return pairs
 
 
 class Names:
@@ -43,10 +57,13 @@ class Tally:
 
     Args:
         names: The numbers in rows.
+        keys_before: Tells the keys of rows of the base.
+        keys_after: Tells the keys of rows of the version.
     """
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, *, keys_before: Keys, keys_after: Keys) -> None:
         self._names = names
+        self._keys_before, self._keys_after = keys_before, keys_after
         self._counts: dict[str, Counter[tuple[int, int]]] = {name: Counter() for name in Counts.model_fields}
         self._common = self._unchanged = 0
         self._relabelled: Counter[tuple[int, int]] = Counter()
@@ -55,36 +72,44 @@ class Tally:
 
     def count(self, before: Rows, after: Rows) -> None:
         """Takes all rows of a window."""
-        self._counts["before"].update(_pairs(before.splits, before.labels))
-        self._counts["after"].update(_pairs(after.splits, after.labels))
+        self._counts["before"].update(_strata(before))
+        self._counts["after"].update(_strata(after))
+
+    def same_key(self, pairs: Pairs) -> None:
+        """Takes all pairs of one key."""
+        was, now = pairs["was"], pairs["now"]
+        self._common += len(pairs)
+        same = (was["split"] == now["split"]) & (was["label"] == now["label"])
+        self._unchanged += int(np.count_nonzero(same & (was["digest"] == now["digest"]).all(axis=1)))
+        moved = pairs[was["split"] != now["split"]]
+        self._moved.update(_counted(moved["was"]["split"], moved["now"]["split"]))
+        self._add(Change.MOVED, moved["was"], moved["now"])
+
+    def same_image(self, pairs: Pairs) -> None:
+        """Takes pairs of one key whose image is as it was."""
+        self._relabel(pairs)
+
+    def renamed(self, pairs: Pairs, *, new_keys: bool) -> None:
+        """Takes pairs that are one image under two keys.
+
+        Args:
+            pairs: The pairs.
+            new_keys: Their keys have not been taken yet: they are gone in the version, or new in it.
+        """
+        self._common += len(pairs) if new_keys else 0
+        self._add(Change.RENAMED, pairs["was"], pairs["now"])
+        self._relabel(pairs)
+
+    def changed(self, pairs: Pairs) -> None:
+        """Takes pairs of one key whose image is new."""
+        self._add(Change.CHANGED, pairs["was"], pairs["now"])
+        self._relabel(pairs)
 
     def removed(self, rows: Rows) -> None:
-        self._add(Change.REMOVED, rows)
-        self._exemplify(Change.REMOVED, rows, None)
+        self._add(Change.REMOVED, rows, None)
 
     def added(self, rows: Rows) -> None:
-        self._add(Change.ADDED, rows)
-        self._exemplify(Change.ADDED, None, rows)
-
-    def pairs(self, before: Rows, after: Rows) -> None:
-        """Takes rows of the same keys, in the same order."""
-        differs = {
-            Change.CHANGED: (before.digests != after.digests).any(axis=1),
-            Change.RELABELLED: before.labels != after.labels,
-            Change.MOVED: before.splits != after.splits,
-        }
-        self._common += len(before)
-        self._unchanged += int(np.count_nonzero(~np.logical_or.reduce(list(differs.values()))))
-        for change, mask in differs.items():
-            where = np.flatnonzero(mask)
-            if len(where):
-                was, now = before.take(where), after.take(where)
-                self._add(change, now)
-                self._exemplify(change, was, now)
-                if change is Change.RELABELLED:
-                    self._relabelled.update(_pairs(was.labels, now.labels))
-                elif change is Change.MOVED:
-                    self._moved.update(_pairs(was.splits, now.splits))
+        self._add(Change.ADDED, None, rows)
 
     def result(self, **about: Any) -> VersionDiff:
         """Returns the diff; `about` names the versions."""
@@ -107,25 +132,56 @@ class Tally:
             examples={change: tuple(found) for change, found in self._examples.items() if found},
         )
 
-    def _add(self, change: Change, rows: Rows) -> None:
-        self._counts[change.value].update(_pairs(rows.splits, rows.labels))
+    def _relabel(self, pairs: Pairs) -> None:
+        other = pairs[pairs["was"]["label"] != pairs["now"]["label"]]
+        self._relabelled.update(_counted(other["was"]["label"], other["now"]["label"]))
+        self._add(Change.RELABELLED, other["was"], other["now"])
 
-    def _exemplify(self, change: Change, before: Rows | None, after: Rows | None) -> None:
-        """Keeps the first few: windows come in the order of hashes, so that they are a fair sample."""
-        found, rows = self._examples[change], after if before is None else before
-        if rows is None:
+    def _add(self, change: Change, was: Rows | None, now: Rows | None) -> None:
+        """Counts rows, and keeps the first few: they come in the order of hashes, so that they are a fair sample."""
+        rows = was if now is None else now
+        if rows is None or not len(rows):
             return
-        for row in range(min(len(rows), EXAMPLES_KEPT - len(found))):
-            was = self._names_of(before, row) if before is not None else ("", "")
-            now = self._names_of(after, row) if after is not None else ("", "")
-            key = rows.key(row)
-            found.append(Example(key=key, split_before=was[0], label_before=was[1], split=now[0], label=now[1]))
+        self._counts[change.value].update(_strata(rows))
+        found = self._examples[change]
+        wanted = min(len(rows), EXAMPLES_KEPT - len(found))
+        before = self._tell(was[:wanted], self._keys_before) if was is not None else [_NOWHERE] * wanted
+        after = self._tell(now[:wanted], self._keys_after) if now is not None else [_NOWHERE] * wanted
+        for one, two in zip(before, after, strict=True):
+            found.append(
+                Example(
+                    key=two.key or one.key,
+                    key_before=one.key if two.key and two.key != one.key else "",
+                    split_before=one.split,
+                    label_before=one.label,
+                    split=two.split,
+                    label=two.label,
+                )
+            )
 
-    def _names_of(self, rows: Rows, row: int) -> tuple[str, str]:
-        return self._names.splits[rows.splits[row]], self._names.labels[rows.labels[row]]
+    def _tell(self, rows: Rows, keys: Keys) -> list[_Told]:
+        return [
+            _Told(key, self._names.splits[split], self._names.labels[label])
+            for key, split, label in zip(keys(rows), rows["split"].tolist(), rows["label"].tolist(), strict=True)
+        ]
 
 
-def _pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[tuple[int, int], int]:
+class _Told(NamedTuple):
+    """A row as an example tells it."""
+
+    key: str
+    split: str
+    label: str
+
+
+_NOWHERE = _Told("", "", "")
+
+
+def _strata(rows: Rows) -> dict[tuple[int, int], int]:
+    return _counted(rows["split"], rows["label"])
+
+
+def _counted(first: NDArray[np.int32], second: NDArray[np.int32]) -> dict[tuple[int, int], int]:
     found, counts = np.unique(np.stack([first, second]), axis=1, return_counts=True)
     return {(int(one), int(two)): int(count) for (one, two), count in zip(found.T, counts, strict=True)}
 

@@ -168,8 +168,8 @@ def _difference(report: Report) -> str:
     total = diff.total
     return (
         f"**Difference** to {report.base.version}: {total.before:,} records before, {total.after:,} after; "
-        f"{total.added:,} added, {total.removed:,} removed, {total.changed:,} with other bytes, "
-        f"{total.relabelled:,} relabelled, {total.moved:,} in another split."
+        f"{total.added:,} added, {total.removed:,} removed, {total.renamed:,} renamed, "
+        f"{total.changed:,} with other bytes, {total.relabelled:,} relabelled, {total.moved:,} in another split."
     )
 
 

@@ -22,7 +22,7 @@ def test_it_tells_what_changed(imagemill, versions):
     ended = imagemill("diff", before, after)
     assert ended.code == 0, ended.err
     assert ended.out.startswith(
-        f"{VERSION} → {LATER}: 60 records before, 59 after\n0 added, 1 removed, 1 with other bytes"
+        f"{VERSION} → {LATER}: 60 records before, 59 after\n0 added, 1 removed, 0 renamed, 1 with other bytes"
     )
     assert f"  {changed} (train, cat)\n" in ended.out
     assert f"  {gone} (train, dog)\n" in ended.out

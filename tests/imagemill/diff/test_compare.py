@@ -25,15 +25,37 @@ def coarse(key):
     return key_hash(key) >> 61 << 61
 
 
-images = st.tuples(st.sampled_from(SPLITS), st.sampled_from(LABELS), st.integers(0, 3))
-versions = st.dictionaries(st.text("abä/", min_size=1, max_size=3), images, max_size=30)
+def kept(content):
+    return {key: tuple(rest) for key, *rest in content}
+
+
+def versions(keys, **options):
+    """Contents of versions: split, label and image of each key."""
+    rows = st.tuples(keys, st.sampled_from(SPLITS), st.sampled_from(LABELS), st.integers(0, 20))
+    return st.lists(rows, max_size=25, **options).map(kept)
+
+
+one_of_each = versions(st.text("abä/", min_size=1, max_size=3), unique_by=(lambda row: row[0], lambda row: row[3]))
 shards = st.fixed_dictionaries({split: st.integers(1, 5) for split in SPLITS})
 
 
 @settings(deadline=None, max_examples=150)
-@given(before=versions, after=versions, first=shards, second=shards, hashed=st.sampled_from([key_hash, coarse]))
-def test_the_diff_is_that_of_two_dictionaries(before, after, first, second, hashed):
-    with tempfile.TemporaryDirectory() as folder:
+@given(
+    before=one_of_each,
+    after=one_of_each,
+    first=shards,
+    second=shards,
+    hashed=st.sampled_from([key_hash, coarse]),
+    window=st.sampled_from([3, 50_000]),
+)
+def test_the_diff_is_that_of_two_dictionaries(before, after, first, second, hashed, window):
+    compare(diff_of(before, after, first, second, hashed=hashed, window=window), before, after)
+
+
+def diff_of(before, after, first, second, *, hashed=key_hash, window=50_000):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("imagemill.diff.compare.WINDOW_RECORDS", window)
+        patch.setattr("imagemill.diff.spill._MEMORY_BYTES", 100)
         uris = [
             write_indexes(
                 Path(folder) / name,
@@ -47,30 +69,38 @@ def test_the_diff_is_that_of_two_dictionaries(before, after, first, second, hash
                 ("after", after, LABELS[::-1], second),
             )
         ]
-        diff = diff_versions(*map(str, uris))
-    compare(diff, before, after)
+        return diff_versions(*map(str, uris))
+
+
+def origins(before, after):
+    """Returns the old key of each that was renamed; no image is in a version twice."""
+    changed = {key for key in before.keys() & after.keys() if before[key][2] != after[key][2]}
+    found = {}
+    for lost, gained in ((before.keys() - after.keys(), after.keys() - before.keys()), (changed, changed)):
+        key_of = {before[key][2]: key for key in lost}
+        found |= {key: key_of[after[key][2]] for key in gained if after[key][2] in key_of}
+    return found
 
 
 def compare(diff: VersionDiff, before, after):
     kinds = {kind: set() for kind in Change}
-    kinds[Change.ADDED], kinds[Change.REMOVED] = after.keys() - before.keys(), before.keys() - after.keys()
     common = before.keys() & after.keys()
+    origin = origins(before, after)
+    followed = {key: key for key in common} | origin
+    kinds[Change.RENAMED] = set(origin)
+    kinds[Change.ADDED] = after.keys() - before.keys() - origin.keys()
+    kinds[Change.REMOVED] = before.keys() - after.keys() - set(origin.values())
     kinds[Change.MOVED] = {key for key in common if before[key][0] != after[key][0]}
-    kinds[Change.RELABELLED] = {key for key in common if before[key][1] != after[key][1]}
-    kinds[Change.CHANGED] = {key for key in common if before[key][2] != after[key][2]}
+    kinds[Change.RELABELLED] = {key for key, was in followed.items() if before[was][1] != after[key][1]}
+    kinds[Change.CHANGED] = {key for key in common if before[key][2] != after[key][2]} - origin.keys()
     assert {kind: getattr(diff.total, kind) for kind in Change} == {kind: len(keys) for kind, keys in kinds.items()}
-    assert (diff.total.before, diff.total.after, diff.common) == (len(before), len(after), len(common))
+    assert (diff.total.before, diff.total.after, diff.common) == (len(before), len(after), len(followed))
+    assert diff.total.before - diff.total.removed == diff.common == diff.total.after - diff.total.added
     assert diff.unchanged == sum(before[key] == after[key] for key in common)
     assert diff.empty == (before == after)
-    expected = {
-        (kind, *content[key][:2]): 0
-        for kind, keys in kinds.items()
-        for key in keys
-        for content in [before if kind is Change.REMOVED else after]
-    }
-    for kind, keys in kinds.items():
-        for key in keys:
-            expected[(kind, *(before if kind is Change.REMOVED else after)[key][:2])] += 1
+    expected = Counter(
+        (kind, *(before if kind is Change.REMOVED else after)[key][:2]) for kind, keys in kinds.items() for key in keys
+    )
     found = {
         (kind, stratum.split, stratum.label): getattr(stratum, kind)
         for stratum in diff.strata
@@ -83,7 +113,7 @@ def compare(diff: VersionDiff, before, after):
             (split, label) for split, label, _ in content.values()
         )
     assert {(p.before, p.after): p.records for p in diff.relabelled} == Counter(
-        (before[key][1], after[key][1]) for key in kinds[Change.RELABELLED]
+        (before[followed[key]][1], after[key][1]) for key in kinds[Change.RELABELLED]
     )
     assert {(p.before, p.after): p.records for p in diff.moved} == Counter(
         (before[key][0], after[key][0]) for key in kinds[Change.MOVED]
@@ -93,11 +123,72 @@ def compare(diff: VersionDiff, before, after):
         assert len({example.key for example in examples}) == len(examples) == min(10, len(keys))
         for example in examples:
             assert example.key in keys
-            was, now = before.get(example.key, ("", "")), after.get(example.key, ("", ""))
-            assert (example.split_before, example.label_before) == (
-                tuple(was[:2]) if kind != Change.ADDED else ("", "")
-            )
-            assert (example.split, example.label) == (tuple(now[:2]) if kind != Change.REMOVED else ("", ""))
+            old = "" if kind is Change.ADDED else example.key
+            if kind in (Change.RENAMED, Change.RELABELLED):
+                old = followed[example.key]
+            was, now = before.get(old, ("", "")), after.get(example.key, ("", ""))
+            assert example.key_before == (old if old not in ("", example.key) else "")
+            assert (example.split_before, example.label_before) == tuple(was[:2])
+            assert (example.split, example.label) == tuple(now[:2])
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    before=versions(st.integers(0, 99).map("a{}".format)),
+    after=versions(st.integers(0, 99).map("b{}".format)),
+    copies=st.integers(0, 3),
+    window=st.sampled_from([3, 50_000]),
+)
+def test_of_images_that_are_there_several_times_as_few_as_can_be_are_relabelled(before, after, copies, window):
+    before, after = (
+        {key: (*rest, image % (copies + 1)) for key, (*rest, image) in content.items()} for content in (before, after)
+    )
+    diff = diff_of(before, after, {"train": 2, "test": 1}, {"train": 1, "test": 3}, window=window)
+    images = [Counter(image for _, _, image in content.values()) for content in (before, after)]
+    labelled = [Counter((image, label) for _, label, image in content.values()) for content in (before, after)]
+    assert diff.total.renamed == diff.common == (images[0] & images[1]).total()
+    assert diff.total.removed == (images[0] - images[1]).total()
+    assert diff.total.added == (images[1] - images[0]).total()
+    assert diff.total.relabelled == diff.total.renamed - (labelled[0] & labelled[1]).total()
+    assert (diff.total.changed, diff.unchanged) == (0, 0)
+
+
+def classes(*, first="a", second="b", names=("{}{:03}.png", "{}{:03}.png")):
+    """Two folders, one a class: every image's key has its label."""
+    return {
+        f"{label}/{names[which].format('xy'[which], number)}": ("train", LABELS[label == "b"], 1_000 * which + number)
+        for which, label in enumerate((first, second))
+        for number in range(40 + 20 * which)
+    }
+
+
+@pytest.mark.parametrize(
+    "names", [pytest.param(("{}{}.png",) * 2, id="other names"), pytest.param(("{1}.png",) * 2, id="same names")]
+)
+def test_class_folders_that_were_exchanged_are_renamed_and_relabelled(names):
+    before, after = classes(names=names), classes(first="b", second="a", names=names)
+    diff = diff_of(before, after, {"train": 2}, {"train": 3})
+    compare(diff, before, after)
+    assert (diff.total.renamed, diff.total.relabelled, diff.common) == (100, 100, 100)
+    assert (diff.total.added, diff.total.removed, diff.total.changed) == (0, 0, 0)
+    assert {(pair.before, pair.after): pair.records for pair in diff.relabelled} == {
+        ("cat", "dog"): 40,
+        ("dog", "cat"): 60,
+    }
+
+
+def test_a_renamed_folder_relabels_nothing():
+    before = classes()
+    after = {f"new/{key}": rest for key, rest in before.items()}
+    diff = diff_of(before, after, {"train": 2}, {"train": 3})
+    assert (diff.total.renamed, diff.common, diff.total.relabelled) == (100, 100, 0)
+
+
+def test_names_that_files_exchanged_with_their_labels_relabel_nothing():
+    before = {"1.png": ("train", "cat", 1), "2.png": ("train", "dog", 2), "3.png": ("train", "owl", 3)}
+    after = before | {"1.png": ("train", "dog", 2), "2.png": ("train", "cat", 1)}
+    diff = diff_of(before, after, {"train": 1}, {"train": 1})
+    assert (diff.total.renamed, diff.total.relabelled, diff.total.changed, diff.unchanged) == (2, 0, 0, 1)
 
 
 def content(count):

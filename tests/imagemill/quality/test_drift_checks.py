@@ -132,6 +132,42 @@ def test_a_drift_is_caught_by_the_check_meant_for_it(published, tmp_path, change
     assert blocked(report) == caught_by - {"new_labels", "image_drift"}
 
 
+def in_class_folders(folder_of, name):
+    """Returns the images of each label in a folder, as a source has them whose labels are its folders."""
+    return {
+        Row(
+            f"{folder_of[label]}/{name.format(label[0], n)}.png", folder_of[label], "test" if n % 4 == 3 else "train"
+        ): (picture(100 * which + n))
+        for which, label in enumerate(folder_of)
+        for n in range(20)
+    }
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("{0}{1}", id="every file has its name"), pytest.param("{1}", id="names are numbers")]
+)
+def test_class_folders_that_were_exchanged_are_caught(tmp_path, name):
+    base = build(tmp_path / "base", in_class_folders({"cat": "cat", "dog": "dog", "owl": "owl"}, name))
+    exchanged = in_class_folders({"cat": "dog", "dog": "cat", "owl": "owl"}, name)
+    report = judge_after(base, tmp_path / "after", exchanged, labels=["cat", "dog", "owl"])
+    assert failed(report) == {"relabelled"}
+    told = report.check("relabelled")
+    assert told.observed.startswith("40 of 60 images have another label")
+    assert {"20 records: cat → dog", "20 records: dog → cat"} <= {place.detail for place in told.places}
+    assert re.search(r"cat/\S+ → dog/\S+ \((train|test), cat → \1, dog\)", " ".join(map(str, told.places)))
+    assert (report.base.diff.total.renamed, report.base.diff.total.changed) == (40, 0)
+
+
+def test_a_rename_of_all_images_is_no_finding(tmp_path):
+    images = toys()
+    base = build(tmp_path / "base", images)
+    report = judge_after(
+        base, tmp_path / "after", {Row(f"new/{row.filename}", *row[1:]): images[row] for row in images}
+    )
+    assert failed(report) == set()
+    assert (report.base.diff.total.renamed, report.base.diff.total.relabelled) == (60, 0)
+
+
 def test_renumbered_labels_are_caught(published, tmp_path):
     report = judge_after(published, tmp_path, toys(), labels=["dog", "cat", "owl"])
     assert blocked(report) == {"labels_kept"}
