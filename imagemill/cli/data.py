@@ -109,6 +109,7 @@ def verify(version_uri: str, *, sample: int | None, against: str | None, full: b
     from imagemill.quality.validate import validate_version
     from imagemill.spec.validation import Validation
 
+    _require_version(version_uri)
     settings = {"max_rejected": 1.0, **({"sample": sample} if sample else {})}
     report = validate_version(
         version_uri,
@@ -119,6 +120,17 @@ def verify(version_uri: str, *, sample: int | None, against: str | None, full: b
     show(report.model_dump(mode="json"), as_json=as_json, text=_describe(report))
     if not report.passed:
         raise click.exceptions.Exit(1)
+
+
+def _require_version(uri: str) -> None:
+    """Refuses a dataset's folder; where its pointer is at fault, that is the finding."""
+    from imagemill.catalog import current
+    from imagemill.catalog.pointer import CURRENT
+    from imagemill.errors import CallerError
+    from imagemill.storage import open_store
+
+    if open_store(uri).stat(CURRENT) is not None:
+        raise CallerError(f"{uri} holds a dataset, not one version of it; verify {current(uri)}, which is published")
 
 
 def _describe(report: Report) -> str:

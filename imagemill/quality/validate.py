@@ -182,7 +182,13 @@ def _read_manifest(store: Store) -> tuple[Manifest, str]:
         if next(store.list(), None) is None:
             raise CallerError(f"{store.uri} has nothing in it; name the folder of a version") from error
         raise UnusableData(f"{where} is not there: the conversion did not finish; run the refresh again") from error
-    return parse_manifest(data, where=where), hashlib.sha256(data).hexdigest()
+    try:
+        return parse_manifest(data, where=where), hashlib.sha256(data).hexdigest()
+    except UnusableData as error:
+        raise UnusableData(
+            f"{error}\nThe version is damaged: restore it from a backup, or roll back if it is the published one and "
+            "run the refresh with --force"
+        ) from error
 
 
 def _read_plan(store: Store) -> ConversionPlan | None:
