@@ -262,6 +262,30 @@ def test_a_streamed_object_appears_whole_or_not_at_all(store):
     assert files(store) == ["x"]
 
 
+def write_whole(store):
+    store.write("x", b"bytes")
+
+
+def write_streamed(store):
+    with store.writer("x") as target:
+        target.write(b"bytes")
+
+
+@pytest.mark.parametrize("write", [write_whole, write_streamed])
+def test_bytes_are_on_the_disk_before_they_have_a_name_and_the_name_after(store, monkeypatch, write):
+    path = Path(store.uri, "x")
+    path.parent.mkdir()
+    flushed, flush = [], os.fsync
+
+    def watched(descriptor):
+        flush(descriptor)
+        flushed.append((os.fstat(descriptor).st_ino, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write(store)
+    assert flushed == [(path.stat().st_ino, False), (path.parent.stat().st_ino, True)]
+
+
 def test_errors_of_the_callers_own_block_stay_what_they_are(store):
     with pytest.raises(FileNotFoundError), store.writer("x"):
         raise FileNotFoundError("not the store's")
