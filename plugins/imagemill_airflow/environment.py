@@ -7,13 +7,16 @@ settings are printed, for `eval`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
+import signal
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from imagemill import home
 from imagemill.errors import ImagemillError
@@ -21,6 +24,11 @@ from imagemill.errors import ImagemillError
 DAG_FILE = "dataset_refresh.py"
 
 DEFAULT_PORT = 8080
+
+GRACE_SECONDS = 15.0
+"""Time for Airflow's parts to end by themselves, and again when each of them is asked to."""
+
+_INTERRUPTED = 130  # as shells have it
 
 
 def airflow_environment(*, specs: Path, home_folder: Path, airflow_home: Path) -> dict[str, str]:
@@ -75,7 +83,7 @@ def free_port(preferred: int = DEFAULT_PORT) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the settings, or becomes the given command with them."""
+    """Prints the settings, or runs the given command with them and returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m imagemill_airflow.environment", description=__doc__)
     parser.add_argument("--port", type=int, help=f"port of Airflow's UI; by default {DEFAULT_PORT}, or any free one")
     parser.add_argument("command", nargs="*", help="what to run; without one, `export` lines are printed")
@@ -90,15 +98,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings |= api_environment(options.port or free_port())
     if options.command:
         print(f"Airflow's UI: {settings['AIRFLOW__API__BASE_URL']}", file=sys.stderr)
-        _become(options.command, settings)
+        return _run(options.command, settings)
     print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items()))
     return 0
 
 
-def _become(command: list[str], settings: dict[str, str]) -> NoReturn:
+def _run(command: list[str], settings: dict[str, str]) -> int:
+    """Runs a command to its end, and leaves nothing of it behind when this process is asked to end before."""
     # Airflow finds its own parts (`airflow scheduler`, workers' Python) by name.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    os.execvpe(command[0], command, os.environ | settings | {"PATH": path})  # noqa: S606  (the user's own command)
+    for asked in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(asked, signal.default_int_handler)
+    # In a session of its own: Ctrl-C would reach all parts at once, and `airflow standalone` then waits for ever.
+    process = subprocess.Popen(command, env=os.environ | settings | {"PATH": path}, start_new_session=True)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        _end(process)
+        return _INTERRUPTED
+    return code if code >= 0 else 128 - code
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    # `airflow standalone` ends its parts when it is interrupted, and only then.
+    process.send_signal(signal.SIGINT)
+    try:
+        if not _is_gone(process):
+            os.killpg(process.pid, signal.SIGTERM)
+            _is_gone(process)
+    finally:  # also when a person is asked for too much patience, and asks again
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _is_gone(process: subprocess.Popen[bytes]) -> bool:
+    """Waits for the end of all processes of the command's group, and tells whether it came."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < deadline:
+        process.poll()
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 import json
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from imagemill_airflow.environment import dags_folder, free_port
@@ -50,6 +52,29 @@ def test_a_command_runs_with_them_and_keeps_its_exit_code(project):
     assert seen["IMAGEMILL_HOME"] == str(project / ".imagemill")
     assert seen["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert "Airflow's UI: http://localhost:" in done.stderr
+
+
+# Like `airflow standalone`, it has a child; unlike it, neither of them ends when it is asked to.
+STUBBORN = """
+import signal, subprocess, sys, time
+for asked in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(asked, signal.SIG_IGN)
+if "child" not in sys.argv:
+    child = subprocess.Popen([sys.executable, *sys.orig_argv[1:], "child"])
+    print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_nothing_of_a_command_outlives_it(project, asked):
+    impatient = "from imagemill_airflow import environment as e; e.GRACE_SECONDS = 0.5; e.sys.exit(e.main())"
+    command = [sys.executable, "-c", impatient, "--", sys.executable, "-c", STUBBORN]
+    with subprocess.Popen(command, cwd=project, env=clean(), stdout=subprocess.PIPE) as process:
+        child = psutil.Process(int(process.stdout.readline()))
+        process.send_signal(asked)
+        assert process.wait(timeout=60) == 130
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_specs_that_are_nowhere_are_the_callers_mistake(project):
