@@ -118,3 +118,35 @@ def test_back_to_what_was_published_nothing_is_done(imagemill, published, change
     states = {task["task"]: task["state"] for task in again.json["tasks"]}
     done = {"prepare_images", "upload_images", "plan_conversion"}
     assert states == {task: "success" if task in done else "skipped" for task in states}
+
+
+FOLDERS = """
+name: folders
+source: {{type: folder, root: {root}, layout: split}}
+splits: {{names: [train, test]}}
+conversion: {{shards: {{count: {{train: 2, test: 1}}}}}}
+validation: {{sample: 50}}
+"""
+
+
+def test_class_folders_that_were_exchanged_are_stopped(imagemill, tmp_path):
+    for row, data in toys(120).items():
+        path = tmp_path / row.split / row.label / row.filename
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    imagemill.spec("folders", FOLDERS.format(root=tmp_path))
+    first = imagemill("refresh", "folders", "--json")
+    assert first.code == 0, first.err
+    pointer = imagemill.home / "datasets" / "folders" / "CURRENT"
+    published = pointer.read_bytes()
+    for split in ("train", "test"):
+        (tmp_path / split / "cat").rename(tmp_path / split / "was")
+        (tmp_path / split / "dog").rename(tmp_path / split / "cat")
+        (tmp_path / split / "was").rename(tmp_path / split / "dog")
+    stopped = imagemill("refresh", "folders", "--json")
+    assert stopped.code == 1
+    message = stopped.json["failure"]["message"]
+    assert "failed 1 of" in message
+    assert "- relabelled: 80 of 120 images have another label" in message
+    assert "class folders were exchanged" in message
+    assert pointer.read_bytes() == published

@@ -249,8 +249,7 @@ RELABELLED = Check(
     name="relabelled",
     judge=_with_diff(_relabelled),
     advice="Look whether labels were swapped or shifted in the index, or class folders were exchanged: many images of "
-    "one label have another now. "
-    + _IF_MEANT.format(limit="validation.drift.max_relabelled"),
+    "one label have another now. " + _IF_MEANT.format(limit="validation.drift.max_relabelled"),
 )
 CHANGED_IMAGES = Check(
     name="changed_images",
