@@ -273,13 +273,10 @@ class ObjectStore:
 
     def _prove(self, name: str, crc32c: int) -> None:
         """Compares what is stored with what was sent, where the answer to the upload did not tell."""
-
-        def attempt() -> None:
-            found = self._stat(name)
-            if found is None or self._checksum_of(found, name) != crc32c:
-                raise RequestFault(None, "what is stored is not what was sent")
-
-        self._run("write", name, attempt)
+        found = self._stat(name)
+        if found is None or self._checksum_of(found, name) != crc32c:
+            place = f"{self._client.scheme}://{self._client.bucket}/{name}"
+            raise TemporaryFault(f"{place}: what is stored is not what was sent; run it again")
 
     def _checksum_of(self, found: ObjectInfo, name: str) -> int:
         return self._checksum(name, found.size) if found.crc32c is None else found.crc32c

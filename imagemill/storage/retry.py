@@ -136,7 +136,7 @@ class Retrier:
     renew: Callable[[], None]
 
     def run(self, attempt: Callable[[], T]) -> T:
-        """Returns what `attempt` returns.
+        """Returns what `attempt` returns; that is one request, and runs no other: it would wait for its own turn.
 
         Raises:
             RequestFault: It failed in a way that repeating does not change.

@@ -1,11 +1,13 @@
 """What all object stores share, on obstore's own store in memory: as S3 and Azure it has no listing with checksums."""
 
+from types import SimpleNamespace
+
 import google_crc32c
 import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from imagemill.errors import CallerError
+from imagemill.errors import CallerError, TemporaryFault
 from imagemill.storage import ABSENT, MissingObject, ObjectInfo, ObjectTooLarge, PreconditionFailed, open_store
 from imagemill.storage.object_client import ObjectClient
 from imagemill.storage.object_store import PIECE_BYTES, ObjectStore
@@ -56,6 +58,64 @@ def test_conditional_writes(store):
     with pytest.raises(PreconditionFailed):
         store.write("x", b"3", if_generation=first.generation)
     assert store.read("x") == b"2"
+
+
+@pytest.mark.timeout(30)
+def test_what_no_tag_proves_is_read_back_where_one_request_runs_at_once():
+    client = ObjectClient("s3", "bucket", ObjectStoreSettings(storage_parallel=1))
+    client.backend = MemoryStore()
+    store = ObjectStore(client, "")
+    store.write("x", b"1")
+    with store.writer("y") as target:
+        target.write(b"2")
+    assert [info.key for info in store.list()] == ["x", "y"]
+
+
+@pytest.fixture
+def tagged(monkeypatch):
+    """A service whose entity tags look like an MD5 and are none, as S3's where a bucket has a key of its own."""
+    tag, put, get = f'"{"0" * 32}"', obstore.put, obstore.get
+
+    def tagging(*arguments, **options):
+        return {**put(*arguments, **options), "e_tag": tag}
+
+    def telling(*arguments, **options):
+        found = get(*arguments, **options)
+        return SimpleNamespace(meta={**found.meta, "e_tag": tag}, bytes=found.bytes)
+
+    monkeypatch.setattr(obstore, "put", tagging)
+    monkeypatch.setattr(obstore, "get", telling)
+
+
+def test_a_tag_that_only_looks_like_a_digest_proves_no_damage(tagged, store):
+    assert store.write("x", b"content").crc32c == google_crc32c.value(b"content")
+    assert store.read("x") == b"content"
+
+
+def test_what_is_read_back_is_compared_with_what_was_sent(store, monkeypatch):
+    put = obstore.put
+    monkeypatch.setattr(obstore, "put", lambda backend, name, data, **options: put(backend, name, b"?", **options))
+    with pytest.raises(TemporaryFault, match=r"s3://bucket/some/prefix/x: what is stored is not what was sent"):
+        store.write("x", b"1")
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "expected"),
+    [(0, 3, b"012"), (8, 5, b"89"), (10, 1, b""), (20, 1, b""), (3, 0, b""), (0, 1 << 60, b"0123456789")],
+)
+def test_ranges(store, offset, length, expected):
+    store.write("x", b"0123456789")
+    assert store.read_range("x", offset, length) == expected
+
+
+def test_an_endpoint_of_the_environment_may_be_plain_http(service, monkeypatch):
+    # The emulator reads as S3 does: by the bucket and the name in the path.
+    service.store("some/prefix").write("x", b"content")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", service.gcs.url)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "name")
+    settings = ObjectStoreSettings(storage_deadline_seconds=5)
+    assert open_store(f"s3{service.bucket[2:]}/some/prefix", settings=settings).read("x") == b"content"
 
 
 @pytest.mark.parametrize("size", [0, 5, 2 * PIECE_BYTES + 7])
