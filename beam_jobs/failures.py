@@ -23,7 +23,10 @@ def find_failure(error: BaseException) -> ImagemillError | None:
         if found:
             return found
         if _is_unreachable(cause):
-            return TemporaryFault(f"the runner cannot be reached: {str(cause) or type(cause).__name__}")
+            said = str(cause) or type(cause).__name__
+            return TemporaryFault(
+                f"the runner cannot be reached ({said}); check --job_endpoint, and that a job server answers there"
+            )
         if _WORKER_LOST.search(str(cause)):
             return TemporaryFault("the runner lost a worker while the job ran; its log may say why")
     return None
