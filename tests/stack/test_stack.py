@@ -45,6 +45,7 @@ def stack(project):
     assert f"http://localhost:{project.ui_port}" in printed
     assert project.logins()["admin"] in printed
     print(f"up after {time.monotonic() - started:.0f} s")
+    assert project.api("GET", "dags/refresh_shapes").json()["is_paused"] is False, "what is up can be triggered"
     return project
 
 

@@ -12,11 +12,20 @@ from pathlib import Path
 URL_FILE = Path("/run/imagemill/database-url")
 FRESH_SECONDS = 60
 TIMEOUT_SECONDS = 5
+PATIENCE_SECONDS = 120
+"""What a DAG processor gets for the DAGs of DAG_FILE, before it is believed that there are none."""
+DAG_FILE = "dataset_refresh.py"
 
 # Of this container's present life: the heartbeat of the one before it may be fresh too.
 BEATS = """
 select count(*) from job where job_type = %(job)s and state = 'running'
     and start_date >= to_timestamp(%(since)s) and latest_heartbeat > now() - make_interval(secs => %(fresh)s)
+"""
+
+
+PARSED = """
+select extract(epoch from now()) - %(since)s > %(patience)s
+    or exists (select from dag where relative_fileloc = %(file)s and last_parsed_time >= to_timestamp(%(since)s))
 """
 
 
@@ -30,12 +39,16 @@ def answers(url: str) -> bool:
 
 
 def beats(job: str) -> bool:
-    """Tells whether an Airflow job of this container has been heard of lately."""
+    """Tells whether an Airflow job of this container has been heard of lately.
+
+    A DAG processor must have brought the DAGs, too: whoever waits for the stack wants to trigger one.
+    """
     import psutil
     import psycopg2
 
     url = URL_FILE.read_text().replace("+psycopg2", "")
-    facts = {"job": job, "since": int(psutil.Process(1).create_time()), "fresh": FRESH_SECONDS}
+    since = int(psutil.Process(1).create_time())
+    facts = {"job": job, "since": since, "fresh": FRESH_SECONDS, "patience": PATIENCE_SECONDS, "file": DAG_FILE}
     try:
         connection = psycopg2.connect(url, connect_timeout=TIMEOUT_SECONDS)
     except psycopg2.OperationalError:
@@ -43,7 +56,11 @@ def beats(job: str) -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute(BEATS, facts)
-            return bool(cursor.fetchone()[0])
+            alive = bool(cursor.fetchone()[0])
+            if job == "DagProcessorJob":
+                cursor.execute(PARSED, facts)
+                alive = alive and bool(cursor.fetchone()[0])
+            return alive
     finally:
         connection.close()
 
