@@ -80,3 +80,13 @@ def test_the_page_prints(browser, pages, tmp_path):
     page.goto(pages["failed"])
     assert page.pdf(path=tmp_path / "page.pdf").startswith(b"%PDF")
     page.close()
+
+
+def test_on_paper_nothing_is_folded_away(browser, pages):
+    page = browser.new_page()
+    page.goto(pages["changed"])
+    examples = page.locator("details:has(summary:text('removed')) li").first
+    assert not examples.is_visible()
+    page.emulate_media(media="print")
+    assert examples.is_visible()
+    page.close()
