@@ -12,11 +12,12 @@ import pytest
 from imagemill.catalog import Catalog
 from imagemill.version.run_record import RunRecord
 from tests.support.receivers import hook, inbox, statsd
+from tests.support.refresh_tasks import PUBLISHED, TASKS, UNCHANGED
 from tests.support.scheduler import airflow_stack
 
 SPEC = """
 name: {name}
-source: {{type: shapes, train: 40, test: 10, seed: {seed}}}
+source: {{type: shapes, train: 40, test: 10}}
 splits: {{names: [train, test]}}
 conversion: {{shards: {{count: {{train: 2, test: 1}}}}}}
 validation: {{sample: 20}}
@@ -24,22 +25,8 @@ alerts:
   email: [ann@example.org]
   webhook_conn_id: hook
   events: [failure, rejected, recovery, stale, approval, publication]
-  stale_after_days: {stale}
 {more}
 """
-
-TASKS = [
-    "prepare_images",
-    "upload_images",
-    "plan_conversion",
-    "convert_images",
-    "validate_records",
-    "approve",
-    "publish",
-    "prune_versions",
-]
-PUBLISHED = dict.fromkeys(TASKS, "success") | {"approve": "skipped"}
-UNCHANGED = dict.fromkeys(TASKS[:3], "success") | dict.fromkeys(TASKS[3:], "skipped")
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -69,8 +56,8 @@ def airflow(tmp_path_factory, mail, web, metrics):
         yield stack
 
 
-def spec(name, *, seed=0, stale=8, more=""):
-    return SPEC.format(name=name, seed=seed, stale=stale, more=more)
+def spec(name, *, more=""):
+    return SPEC.format(name=name, more=more)
 
 
 def current(airflow, name):
@@ -111,7 +98,7 @@ def dots(airflow):
     """A dataset that was published by a run which a person triggered through the REST API."""
     dag_id = airflow.spec("dots", spec("dots"))
     airflow.api("PATCH", "dags/example_consumer", {"is_paused": False}).raise_for_status()
-    run_id = airflow.trigger(dag_id, user="bob", note="the first one", workers=2)
+    run_id = airflow.trigger(dag_id, user="bob", note="the first one", workers=2, force=True)
     assert airflow.finished(dag_id, run_id) == "success"
     return dag_id, run_id
 
@@ -155,27 +142,23 @@ def test_every_task_of_a_finished_run_can_be_cleared_and_changes_nothing(airflow
     dag_id, run_id = dots
     folder = airflow.home / "datasets" / "dots"
 
-    def files():
-        # The history has a lock-free log of small objects: a move that is none writes nothing.
-        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
-
     def data():
-        return {path: content for path, (_, content) in files().items() if path.suffix not in (".json", ".html", ".md")}
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
-    before, pointer = data(), (folder / "CURRENT").read_bytes()
-    versions = [info.version for info in Catalog(str(folder)).versions()]
+    def changed():
+        after = data()
+        return [str(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
+
+    before = data()
     for task in reversed([task for task in TASKS if task != "approve"]):
-        body = {"dag_run_id": run_id, "task_ids": [task], "dry_run": False, "only_failed": False}
-        airflow.api("POST", f"dags/{dag_id}/clearTaskInstances", body).raise_for_status()
+        airflow.clear(dag_id, run_id, task)
         assert airflow.finished(dag_id, run_id) == "success", task
         assert airflow.tasks(dag_id, run_id)[task]["try_number"] == 2
-        assert (data(), (folder / "CURRENT").read_bytes()) == (before, pointer), task
-    assert [info.version for info in Catalog(str(folder)).versions()] == versions
-    assert len(Catalog(str(folder)).history()) == 1
-    body = {"dag_run_id": run_id, "dry_run": False, "only_failed": False}
-    airflow.api("POST", f"dags/{dag_id}/clearTaskInstances", body).raise_for_status()
+        assert airflow.states(dag_id, run_id) == PUBLISHED
+        assert changed() == [], task
+    airflow.clear(dag_id, run_id)
     assert airflow.finished(dag_id, run_id) == "success"
-    assert (data(), (folder / "CURRENT").read_bytes()) == (before, pointer)
+    assert changed() == []
 
 
 @pytest.mark.parametrize(

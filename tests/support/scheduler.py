@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import psutil
 
 from imagemill.spec.file import load_spec
 from imagemill_airflow.environment import airflow_environment, api_environment
-from tests.support.servers import Server, free_ports, running, wait_until
+from tests.support.servers import Server, free_ports, running, session_members, wait_until
 
 COMPONENTS = {
     "api-server": ["api-server", "--workers", "1"],
@@ -33,8 +34,9 @@ COMPONENTS = {
 ENDED = ("success", "failed")
 
 TRIES = 5
-"""Of a request. SQLite, unlike the databases of real installations, refuses a transaction that read what another one
-has changed since; Airflow rolls it back and answers 500."""
+"""Of a request. Airflow's API server writes its audit log in a blocking way on its one event loop, on which a task's
+change of state may hold SQLite's only lock: after 5 s that write is refused ("database is locked") and answered by 500,
+and nothing of the request is done. Other databases lock rows."""
 
 USERS = {"ann": "admin", "bob": "op"}
 """Who may log in, and their roles in Airflow's simple auth manager."""
@@ -42,6 +44,8 @@ USERS = {"ann": "admin", "bob": "op"}
 QUICK = {
     # Components look for work more often than they would have to in real life.
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
@@ -104,9 +108,13 @@ class Stack:
         self._running.pop(component).close()
 
     def kill(self, component: str) -> None:
-        """Ends a component without a chance to tidy up."""
-        self._servers[component].process.kill()
-        self._servers[component].process.wait()
+        """Ends a component and its session without a chance to tidy up, as when their machine is lost."""
+        process = self._servers[component].process
+        while members := session_members(process.pid):
+            for member in members:
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
+            process.poll()
         self.stop(component)
 
     def stop_all(self) -> None:
@@ -176,6 +184,13 @@ class Stack:
         """Waits for a run's end and returns its state."""
         self.wait(lambda: self.run(dag_id, run_id)["state"] in ENDED, f"{run_id} to end", seconds=seconds)
         return str(self.run(dag_id, run_id)["state"])
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Has tasks of a run done again; without any, all of them."""
+        body: dict[str, Any] = {"dag_run_id": run_id, "dry_run": False, "only_failed": False}
+        if task_ids:
+            body["task_ids"] = task_ids
+        self.api("POST", f"dags/{dag_id}/clearTaskInstances", body).raise_for_status()
 
     def result(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """Returns what a task returned."""
