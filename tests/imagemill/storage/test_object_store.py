@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import google_crc32c
 import obstore
 import pytest
+from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 
 from imagemill.errors import CallerError, TemporaryFault
@@ -143,6 +144,25 @@ def test_a_listing_of_many_pages(client, store):
     for name in names:
         obstore.put(client.backend, f"some/prefix/{name}", b"")
     assert [info.key for info in store.list()] == names
+
+
+def test_a_listing_that_breaks_off_is_not_taken_for_whole(client, store, monkeypatch):
+    names = [f"{n:05}" for n in range(120)]
+    for name in names:
+        obstore.put(client.backend, f"some/prefix/{name}", b"")
+    listing, breaks = obstore.list, [2, 1, 0]
+
+    def breaking(backend, folder, offset=None):
+        pages, whole = listing(backend, folder, offset=offset, chunk_size=50), breaks.pop(0)
+        for _ in range(whole):
+            yield next(pages)
+        if breaks:
+            raise GenericError("the connection broke")
+        yield from pages
+
+    monkeypatch.setattr(obstore, "list", breaking)
+    assert [info.key for info in store.list()] == names
+    assert not breaks
 
 
 def test_a_copy_within_the_bucket_stays_on_the_server(store):

@@ -183,6 +183,43 @@ def test_nothing_is_deleted_when_a_copy_fails(source, destination):
     assert contents(destination)["extra"] == b"3"
 
 
+class Full(LocalStore):
+    """A disk that has no room for one object."""
+
+    def write(self, key, data, *, if_generation=None, durable=True):
+        if key == "z":
+            raise CallerError("no room for z")
+        return super().write(key, data, if_generation=if_generation, durable=durable)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_deletions_wait_for_the_last_copy(source, destination, threads):
+    fill(source, **{f"m{n:03}": b"1" for n in range(100)}, z=b"2")
+    fill(destination, extra=b"3")
+    with pytest.raises(CallerError, match="no room"):
+        sync(source, Full(destination.uri), delete=True, threads=threads)
+    assert contents(destination)["extra"] == b"3"
+
+
+class Listed(LocalStore):
+    """A folder that knows how far it was listed."""
+
+    count = 0
+
+    def list(self, prefix: str = "", *, checksums: bool = False):
+        for info in super().list(prefix, checksums=checksums):
+            self.count += 1
+            yield info
+
+
+def test_a_listing_is_never_held_whole(source, destination):
+    fill(source, **{f"{n:03}": b"" for n in range(500)})
+    listed, counts = Listed(source.uri), []
+    sync(listed, destination, tell=lambda action: counts.append(listed.count))
+    assert counts[0] < 100
+    assert counts[-1] == 500
+
+
 @pytest.mark.parametrize(("old", "new"), [("x", "x/y"), ("x/y", "x"), ("x/y/z", "x")])
 def test_a_file_gives_way_to_a_folder_and_a_folder_to_a_file(source, destination, old, new):
     fill(source, **{new: b"new", "same": b"1"})
