@@ -76,7 +76,9 @@ def draw(folder: Path, count: int) -> Path:
 
 def contestants(images: Path, prefix: str, *, alone: bool = False) -> dict[str, Sequence[str]]:
     """Returns the command of each contestant."""
-    found = {"imagemill sync": [sys.executable, "-m", "imagemill", "sync", str(images), f"gs://bench/{prefix}/ours"]}
+    found: dict[str, Sequence[str]] = {
+        "imagemill sync": [sys.executable, "-m", "imagemill", "sync", str(images), f"gs://bench/{prefix}/ours"]
+    }
     if alone:
         return found
     if shutil.which("gcloud"):
