@@ -1,7 +1,9 @@
 """`imagemill sync` as people mistype it: one clear line and exit code 2; from a store that stays down, 3."""
 
 import json
+from urllib.parse import quote
 
+import httpx
 import pytest
 
 from tests.support.gcs.faults import Rule
@@ -126,6 +128,12 @@ def test_a_dry_run_prints_a_plan_and_does_nothing(gcs, sync, imagemill):
     ended = sync("photos", "gs://mill/here", "--dry-run", "--delete", "--exclude", "1?.png")
     assert ended.out == "copy   00.png (5 bytes, size differs)\nwould copy 1 (5 B), deleted 0, unchanged 9\n"
     assert gcs.seen() == {"stat": 1, "list": 1}
+
+
+def test_objects_are_stored_with_the_headers_that_were_asked_for(gcs, sync):
+    assert sync("photos", "gs://mill/cached", "--cache-control", "public, max-age=60").code == 0
+    stored = httpx.get(f"{gcs.url}/storage/v1/b/mill/o/{quote('cached/00.png', safe='')}").json()
+    assert (stored["contentType"], stored["cacheControl"]) == ("image/png", "public, max-age=60")
 
 
 def refused_in_one_line(ended, says):

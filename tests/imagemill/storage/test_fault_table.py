@@ -250,6 +250,17 @@ class TestLargeObjects:
         assert place.store(place.own).read("large") == self.DATA
 
 
+def test_a_deletion_whose_answer_was_lost_is_done(place, tmp_path):
+    for name in ("kept", "old"):
+        place.store(place.own).write(name, b"")
+    (tmp_path / "kept").touch()
+    place.service.gcs.strike(Rule(kind="lost answer", operation="delete", times=3))
+    done = sync(open_store(tmp_path), place.store(place.own), delete=True)
+    assert place.service.gcs.struck()
+    assert done.deleted == 1
+    assert [found.key for found in place.store(place.own).list()] == ["kept"]
+
+
 class TestConditionalWrites:
     def test_a_pointer_whose_answer_was_lost_has_moved(self, place):
         place.service.gcs.strike(Rule(kind="lost answer", operation="upload", name=CURRENT))
