@@ -156,7 +156,8 @@ def test_an_ended_jobs_last_counts_are_kept(deferred, tmp_path):
     assert Kept(tmp_path / "state.json").get("progress") == counts
 
 
-def test_a_task_that_is_stopped_before_it_signed_in_asks_nothing(standin, deferred):
+def test_a_task_that_is_stopped_before_it_signed_in_asks_nothing(standin, in_reach, deferred, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", "google-cloud-platform://")
     standin.trouble()
     deferred.cancel()
     assert standin.requests() == {}
