@@ -44,8 +44,7 @@ TASKS = {
     "publish": (
         "Moves `CURRENT` to the new version in one atomic write, and tells Airflow's asset. "
         "A rehearsal (`limit`) is never published.",
-        "Somebody may have published at the same time, or the spec's output moved a minute ago and Airflow has not "
-        "taken up its asset yet: run it again.",
+        "Somebody may have published at the same time: run it again.",
     ),
     "prune_versions": (
         "Marks old versions and removes those marked for long enough; never the published one.",

@@ -7,7 +7,6 @@ does is decided by the spec that its first task has read.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, task
@@ -30,9 +29,12 @@ Json = dict[str, Any]
 
 
 def published_asset(spec: DatasetSpec) -> Asset:
-    """Returns the asset that a publication updates; other DAGs can be scheduled on it."""
-    output = spec.locations.output
-    return Asset(name=spec.name, uri=output if "://" in output else Path(output).absolute().as_uri())
+    """Returns the asset that a publication updates; other DAGs can be scheduled on it.
+
+    Its URI does not hold the place, which the event tells: Airflow refuses to run a task whose asset moved while the
+    run was under way.
+    """
+    return Asset(name=spec.name, uri=f"imagemill://datasets/{spec.name}")
 
 
 @task(doc_md=task_doc("prepare_images"), multiple_outputs=False)

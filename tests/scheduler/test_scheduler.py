@@ -216,6 +216,84 @@ def test_a_rejected_candidate_is_told_with_the_checks_reason(airflow, web):
     assert current(airflow, "picky") is None
 
 
+def asked(airflow, dag_id, run_id):
+    """Waits until the run waits for a person, and returns what it asks."""
+    # The scheduler takes an answer that comes before it has seen the asking process end for a process that was lost.
+    ended = ("TaskInstance Finished", run_id, "task_id=approve", "state=awaiting_input")
+    airflow.wait(lambda: airflow.logged("scheduler", *ended), "the question", seconds=120)
+    return airflow.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails")
+
+
+def answer(airflow, dag_id, run_id, option, reason):
+    path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    body = {"chosen_options": [option], "params_input": {"reason": reason}}
+    airflow.api("PATCH", path, body).raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def refused(airflow):
+    """A version that a person has refused."""
+    dag_id = airflow.spec("asked", spec("asked", more="approval: required"))
+    run_id = airflow.trigger(dag_id, note="new drawings")
+    question = asked(airflow, dag_id, run_id)
+    for words in ("checks passed", "nothing is published yet", "validation.html", "new drawings"):
+        assert words in question["body"]
+    assert current(airflow, "asked") is None
+    answer(airflow, dag_id, run_id, "Reject", "too few circles")
+    assert airflow.finished(dag_id, run_id) == "success"
+    return dag_id, run_id
+
+
+def test_a_refused_version_is_not_published_and_keeps_the_reason(airflow, web, refused):
+    assert airflow.states(*refused)["publish"] == "skipped"
+    _, told_of = told(airflow, web, "asked", "approval", "rejected")
+    assert "refused by ann" in told_of["title"]
+    assert "too few circles" in told_of["body"]
+    kept = record(airflow, "asked", told_of["version"]).approval
+    assert (kept.verdict, kept.by, kept.reason) == ("rejected", "ann", "too few circles")
+    assert current(airflow, "asked") is None
+
+
+def test_a_run_goes_on_as_it_began_when_its_spec_changes_before_the_approval(airflow, web, refused):
+    dag_id, _ = refused
+    run_id = airflow.trigger(dag_id)
+    assert "too few circles" in asked(airflow, dag_id, run_id)["body"]
+    moved = spec("asked", more=f"locations: {{output: {airflow.home}/elsewhere}}").replace("sample: 20", "sample: 7")
+    (airflow.specs / "asked.yaml").write_text(moved)
+    answer(airflow, dag_id, run_id, "Approve", "enough after all")
+    assert airflow.finished(dag_id, run_id) == "success"
+    published = current(airflow, "asked")
+    assert airflow.result(dag_id, run_id, "publish")["path"] == published.uri
+    assert not (airflow.home / "elsewhere").exists()
+    kept = record(airflow, "asked", published.version)
+    assert (kept.approval.verdict, kept.spec["approval"]) == ("approved", "required")
+    assert kept.spec["validation"]["sample"] == 20
+    (entry,) = Catalog(str(airflow.home / "datasets" / "asked")).history()
+    assert (entry.by, entry.reason) == ("ann", "enough after all")
+    told(airflow, web, "asked", "approval", "rejected", "approval", "publication", "recovery")
+
+
+def test_an_approval_times_out(airflow, web):
+    dag_id = airflow.spec("late", spec("late", more="approval: required\napproval_hours: 0.0003"))
+    run_id = airflow.trigger(dag_id)
+    assert airflow.finished(dag_id, run_id) == "failed"
+    _, late = told(airflow, web, "late", "approval", "rejected")
+    assert "not approved in time" in late["title"]
+    assert record(airflow, "late", late["version"]).approval.verdict == "timed out"
+    assert current(airflow, "late") is None
+
+
+def test_a_dataset_without_a_new_version_is_told_once(airflow, web, dots):
+    airflow.spec("dots", spec("dots").replace("alerts:\n", "alerts:\n  stale_after_days: 0.000001\n"))
+    airflow.wait(lambda: airflow.api("GET", "dags/watch_freshness").status_code == 200, "the watch")
+    for _ in range(2):
+        assert airflow.finished("watch_freshness", airflow.trigger("watch_freshness")) == "success"
+    documents = [post.body for post in web.posts if post.body["dataset"] == "dots"]
+    (stale,) = [document for document in documents if document["event"] == "stale"]
+    assert stale["title"] == "[imagemill] dots: no new version for 0 days"
+    assert current(airflow, "dots").version in stale["text"]
+
+
 def test_nothing_was_told_that_is_not_json_and_mailed_too(airflow, web, mail):
     mailed = {message["subject"] for message in mail.messages}
     assert {post.body["title"] for post in web.posts} == mailed

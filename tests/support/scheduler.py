@@ -203,6 +203,11 @@ class Stack:
         content = self.get(path)["content"]
         return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in content)
 
+    def logged(self, component: str, *words: str) -> bool:
+        """Tells whether a line of a component's log has all these words."""
+        log = self._servers[component].log.read_text(errors="replace")
+        return any(all(word in line for word in words) for line in log.splitlines())
+
     def wait(self, ready: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
         """Waits for what only the whole Airflow brings about.
 
