@@ -9,9 +9,11 @@ import json
 import sys
 from pathlib import Path
 
+from beam_jobs.convert_images import main  # first: as where users run it, this decides what Beam imports
+
+# isort: split
 from apache_beam.runners.portability import fn_api_runner  # noqa: F401 - an import too, though Beam makes it late
 
-from beam_jobs.convert_images import main
 from benchmarks.competitors.stopwatch import report
 
 
