@@ -24,7 +24,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineS
 
 from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
-from imagemill.conversion.collector import few_collections
+from imagemill.conversion.collector import end_at_once, few_collections
 from imagemill.conversion.step_processes import Work, on_this_machine
 from imagemill.errors import CallerError, TemporaryFault, failure_line
 from imagemill.plan import ConversionPlan, parse_plan
@@ -61,6 +61,7 @@ class Arguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job and returns the exit code."""
+    end_at_once()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     # One line for every annotation that is not evaluated; nothing in it for an operator.
     logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)

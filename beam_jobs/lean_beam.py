@@ -10,6 +10,7 @@ import logging
 import sys
 from contextlib import suppress
 from importlib import import_module
+from importlib.util import LazyLoader, find_spec, module_from_spec
 
 OPTIONAL = (
     "pandas",
@@ -23,9 +24,14 @@ OPTIONAL = (
 )
 """What Beam guards by `except ImportError`."""
 
+LATE = ("google.cloud.dataflow",)
+"""What the runner of that name uses, and Beam imports for every runner."""
+
 
 def import_beam() -> None:
     """Imports Beam as if the optional packages were not installed; afterwards they can be imported as ever."""
+    for name in LATE:
+        _import_when_used(name)
     hidden = [name for name in OPTIONAL if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail; typeshed knows modules only
     warnings = logging.root.manager.disable
@@ -36,6 +42,21 @@ def import_beam() -> None:
         logging.disable(warnings)
         for name in hidden:
             del sys.modules[name]
+
+
+def _import_when_used(name: str) -> None:
+    """Puts a module in its place that is imported when somebody looks into it; does nothing where there is none."""
+    parent, _, child = name.rpartition(".")
+    try:
+        spec = find_spec(name)
+    except ImportError:  # of the parent
+        return
+    if name in sys.modules or spec is None or spec.loader is None:
+        return
+    spec.loader = LazyLoader(spec.loader)
+    module = sys.modules[name] = module_from_spec(spec)
+    setattr(sys.modules[parent], child, module)  # or the next import statement looks into it
+    spec.loader.exec_module(module)
 
 
 def load_cloud_storage() -> None:

@@ -32,6 +32,9 @@ class KeyDigest(NamedTuple):
 
 def pack_digests(records: Iterable[KeyDigest], *, split: str, ranges: int) -> dict[int, bytes]:
     """Returns the digests of one shard by the range they are in, each range packed into one `bytes`."""
+    if ranges == 1:
+        whole = list(records)
+        return {0: _pack(whole, split)} if whole else {}
     by_range: defaultdict[int, list[KeyDigest]] = defaultdict(list)
     for record in records:
         by_range[shard_of(int.from_bytes(record.sha256[:8], "big"), ranges)].append(record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -120,8 +120,9 @@ def read_rows(lines: Iterable[str], *, placement: Placement, layout: Layout, bat
                 rejects.add(parsed)
         elif placed := placement.place(parsed):
             rows[layout.bucket(placed.hashed)].append(placed)
-    for placed in chain.from_iterable(rows.values()):
-        tally.rows[placement.split_name(placed.split_number), placement.label_name(placed.label_id)] += 1
+    counted = Counter((placed.split_number, placed.label_id) for placed in chain.from_iterable(rows.values()))
+    for (split_number, label_id), count in counted.items():
+        tally.rows[placement.split_name(split_number), placement.label_name(label_id)] += count
     return Step(_put_rows(rows, batches), rejects.put(batches), tally)
 
 

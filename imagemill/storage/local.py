@@ -27,6 +27,8 @@ from imagemill.storage.store import (
 _READ_TRIES = 5
 _REST_NS = 50_000_000
 """Age at which a file counts as written: many ticks of file times, in which a rewrite hides (1 to 10 ms each)."""
+_NO_NAME = ValueError
+"""What Python raises for a path that no file can have: with a NUL character, or not valid UTF-8."""
 _ABSENT_CODES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ})
 
 
@@ -127,7 +129,7 @@ class LocalStore:
             return self._checked(key)
         try:
             found = os.stat(self._path(key))
-        except MissingObject:
+        except _NO_NAME:
             return None
         except OSError as error:
             if error.errno in _ABSENT_CODES:
@@ -202,7 +204,7 @@ class LocalStore:
         path = self._base + key
         try:
             os.unlink(self._path(key))
-        except MissingObject:
+        except _NO_NAME:
             return
         except OSError as error:
             if error.errno in _ABSENT_CODES or os.path.isdir(path):
@@ -217,12 +219,6 @@ class LocalStore:
     def _path(self, key: str) -> str:
         if uri.escapes(key):
             raise CallerError(f"{self.uri}: {key!r} is no object name; drop '.', '..' and empty segments")
-        if "\0" in key:
-            raise MissingObject(f"{self.uri}: {key!r} cannot exist, it has a NUL character")
-        try:
-            os.fsencode(key)
-        except UnicodeEncodeError:
-            raise MissingObject(f"{self.uri}: {key!r} cannot exist, it is not valid UTF-8") from None
         return self._base + key
 
     def _new_path(self, key: str) -> str:
@@ -234,6 +230,8 @@ class LocalStore:
         try:
             # Without O_NONBLOCK, opening a pipe would wait for its writer.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except _NO_NAME as error:
+            raise MissingObject(f"{self.uri}: {key!r} cannot exist: {error}") from None
         except OSError as error:
             if error.errno in _ABSENT_CODES:
                 raise MissingObject(f"{path}: there is no such object") from None
