@@ -24,7 +24,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineS
 
 from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
-from imagemill.conversion.collector import end_at_once, few_collections
+from imagemill.collector import end_at_once, few_collections
 from imagemill.conversion.step_processes import Work, on_this_machine
 from imagemill.errors import CallerError, TemporaryFault, failure_line
 from imagemill.plan import ConversionPlan, parse_plan

@@ -11,6 +11,7 @@ import click
 
 from imagemill.cli import convert, data, diff, doctor, refresh, specs, versions
 from imagemill.cli.output import report_error
+from imagemill.collector import end_at_once
 from imagemill.errors import ImagemillError
 
 
@@ -49,6 +50,7 @@ for _command in (
 
 def main() -> None:
     """Runs the command line; the error's family decides the exit code."""
+    end_at_once()
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.Abort:

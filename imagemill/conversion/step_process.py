@@ -15,8 +15,8 @@ import threading
 import traceback
 from typing import IO, Any
 
+from imagemill.collector import few_collections
 from imagemill.conversion.batches import Carried, Spool
-from imagemill.conversion.collector import few_collections
 from imagemill.conversion.engine import Conversion
 
 
