@@ -19,6 +19,7 @@ RUN_LABEL = "imagemill-run"
 """Label of a job: which task of which run submitted it. Another run of the same version has its own failures."""
 
 _JOB, _TOLD, _PROGRESS = "dataflow_job_id", "dataflow_failures_told", "progress"
+_LEFT = "dataflow_job_left_to_the_triggerer"
 
 
 class JobMemory:
@@ -39,6 +40,23 @@ class JobMemory:
     def submitted(self, job_id: str) -> None:
         """Keeps a job's id."""
         self._store.set(_JOB, job_id)
+
+    @property
+    def left_to_triggerer(self) -> str | None:
+        """The job for which the triggerer waits in the task's place.
+
+        A try that starts from the beginning and finds one here follows a person who has ended that wait.
+        """
+        found = self._store.get(_LEFT)
+        return str(found) if found else None
+
+    def leave_to_triggerer(self, job_id: str) -> None:
+        """Notes that the triggerer waits for a job from now on."""
+        self._store.set(_LEFT, job_id)
+
+    def take_back(self) -> None:
+        """Notes that the triggerer no longer waits."""
+        self._store.delete(_LEFT)
 
     def progress(self, progress: Progress) -> None:
         """Keeps how far the job is; people see it beside the task.

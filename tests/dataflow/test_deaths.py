@@ -6,7 +6,6 @@ import os
 import signal
 
 import psutil
-import pytest
 
 from imagemill.catalog import read_manifest
 from tests.dataflow.conftest import left_running
@@ -87,12 +86,23 @@ def test_killed_after_submission_before_the_id_is_kept(standin, conversion):
     assert_paid_once(version)
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["waiting", "deferred"])
-def test_killed_while_the_job_runs(conversion, deferrable):
+def test_killed_while_the_job_runs(conversion):
     version = conversion()
-    lose(version, deferrable=deferrable)
-    assert version.run(deferrable=deferrable)["result"]["dataflow_job_id"] == version.jobs()[0]["id"]
+    lose(version)
+    assert version.run()["result"]["dataflow_job_id"] == version.jobs()[0]["id"]
     assert_paid_once(version)
+
+
+def test_cleared_while_the_triggerer_waits_and_before_it_cancels(standin, conversion):
+    version = conversion()
+    standin.trouble(HELD)
+    process = version.start(deferrable=True)
+    wait_until(lambda: "RUNNING: 0 of 3 shards" in version.log, version.server(process))
+    kill(process)
+    assert version.run(deferrable=True)["result"]["converted"]
+    assert version.states() == ["CANCELLED", "DONE"]
+    assert standin.most_live(version.jobs()[0]["name"]) == 1
+    assert "nobody waits for the Dataflow job" in version.log
 
 
 def test_killed_and_the_job_succeeds_meanwhile(conversion):

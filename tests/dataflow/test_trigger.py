@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -148,6 +149,18 @@ def deferred(standin, tmp_path):
 def test_each_event_becomes_the_error_that_decides_on_a_retry(deferred, event, error, said):
     with pytest.raises(error, match=said):
         deferred.take_event({"job_id": "one"} | event)
+
+
+def test_a_job_whose_watch_was_given_up_is_joined_by_the_next_try(standin, in_reach, submit, deferred, monkeypatch):
+    job_id = submit()
+    (job,) = [job for job in standin.jobs() if job["id"] == job_id]
+    monkeypatch.setattr(deferred, "name", job["name"])
+    deferred.trigger(job_id, None)
+    with pytest.raises(TemporaryFault, match="503"):
+        deferred.take_event({"job_id": job_id, "family": "temporary", "error": "503"})
+    with closing(deferred.jobs):
+        assert deferred.find() == job_id
+    assert state(standin, job_id) == "RUNNING"
 
 
 def test_an_ended_jobs_last_counts_are_kept(deferred, tmp_path):

@@ -87,7 +87,12 @@ class DataflowConversion:
         """
         found = self.jobs.find(self.name)
         live = next((job for job in found if job.is_live), None)
-        if live and live.state == CANCELLING:
+        if live and live.id == self._memory.left_to_triggerer:
+            # The triggerer may be about to cancel it: a try that joined it would end with it.
+            log.warning("nobody waits for the Dataflow job %s since this task was cleared; it is cancelled", live.id)
+            self.jobs.cancel(live.id)
+            self._await_end(live)
+        elif live and live.state == CANCELLING:
             self._await_end(live)
         elif live:
             log.info("the Dataflow job %s (%s) is %s already; this try joins it", live.id, live.name, live.state)
@@ -146,6 +151,7 @@ class DataflowConversion:
 
     def trigger(self, job_id: str, longest: timedelta | None) -> DataflowJobTrigger:
         """Returns what waits in the task's place; the job is cancelled after `longest`."""
+        self._memory.leave_to_triggerer(job_id)
         return DataflowJobTrigger(
             place=self.place.to_json(),
             job_id=job_id,
@@ -156,6 +162,7 @@ class DataflowConversion:
 
     def take_event(self, event: Mapping[str, Any]) -> str:
         """Returns the job's id when the trigger says that it has ended well; raises as `wait` does."""
+        self._memory.take_back()
         if "error" in event:
             families = {family.family: family for family in (CallerError, TemporaryFault, UnusableData)}
             raise families.get(event["family"], JobCrashed)(event["error"])

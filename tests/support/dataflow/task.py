@@ -43,8 +43,14 @@ class Kept:
         return self.all().get(key, default)
 
     def set(self, key: str, value: Any) -> None:
+        self._write(self.all() | {key: value})
+
+    def delete(self, key: str) -> None:
+        self._write({name: value for name, value in self.all().items() if name != key})
+
+    def _write(self, values: Json) -> None:
         partial = self._path.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(self.all() | {key: value}))
+        partial.write_text(json.dumps(values))
         partial.rename(self._path)
 
 
