@@ -1,6 +1,7 @@
 """The form that Airflow shows when a person triggers a refresh. The REST API is held to the same types.
 
 Airflow's page takes an empty field for null: what may stay empty must be allowed to be null, or no run can be started.
+It draws code as boxes that cover the lines above and below: the help is written without.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _what() -> dict[str, Param]:
             minimum=0,
             maximum=1_000_000_000,
             title="Rehearse on this many rows",
-            description_md="`0` converts all rows. A rehearsal is converted and validated, **never published**.",
+            description_md="0 converts all rows. A rehearsal is converted and validated, **never published**.",
             examples=[0, 100, 1_000],
             section=WHAT,
         ),
@@ -71,7 +72,7 @@ def _how(spec: DatasetSpec) -> dict[str, Param]:
             runner,
             RUNNERS,
             title="Runner",
-            description_md=f"Where the Beam job runs. The spec says `{runner}`; the bytes are the same on all of them.",
+            description_md=f"Where the Beam job runs. The spec says **{runner}**; the bytes are the same everywhere.",
         ),
         "workers": _optional_count(
             1_000,
@@ -90,8 +91,8 @@ def _how(spec: DatasetSpec) -> dict[str, Param]:
             verification,
             VERIFICATIONS,
             title="Image check",
-            description_md=f"How closely each image is looked at. The spec says `{verification}`. Another choice makes "
-            "a **new version**, even of the same images: what became a record may differ.",
+            description_md=f"How closely each image is looked at. The spec says **{verification}**. Another choice "
+            "makes a **new version**, even of the same images: what became a record may differ.",
         ),
     }
 
@@ -132,13 +133,13 @@ def _publication(spec: DatasetSpec) -> dict[str, Param]:
             title="Approval",
             description_md="The spec wants an approval, and a run cannot do without."
             if must
-            else "`required` asks a person between validation and publication (*Required Actions*).",
+            else "A person can be asked between validation and publication (*Required Actions*).",
             section=WHO,
         ),
         "note": optional_text(
             title="Note",
             description_md="Why you start this run, such as *new labels from the March review*. It is kept, with your "
-            "name, in the version's `run.json` and in the history of publications.",
+            "name, in the version's *run.json* and in the history of publications.",
             section=WHO,
         ),
     }
