@@ -73,7 +73,8 @@ def _tasks(spec: DatasetSpec, path: str) -> None:
         execution_timeout=None,
         doc_md=task_doc("approve"),
     )
-    published = publish.override(outlets=[published_asset(spec)])(path, plan)
+    # As an inlet, the task sees what its asset's consumers were told.
+    published = publish.override(inlets=[published_asset(spec)], outlets=[published_asset(spec)])(path, plan)
     chain(
         prepare_images(path),
         upload_images(path),

@@ -125,7 +125,12 @@ def publish(spec_path: str, plan: Json, **context: Any) -> Json:
     if published.previous != published.version:
         metrics.gauge(spec.name, "version_age_seconds", 0)
     facts = published.model_dump(mode="json", include={"version", "path", "rows", "fingerprint"})
-    context["outlet_events"][published_asset(spec)].extra.update(facts)
+    if published.previous == published.version and _is_told(context["inlet_events"][published_asset(spec)], facts):
+        log.info("%s was published before, and consumers were told: no asset event", published.version)
+        # Airflow makes an event for each outlet that a task has when it succeeds.
+        context["ti"].task.outlets = []
+    else:
+        context["outlet_events"][published_asset(spec)].extra.update(facts)
     return _json(published)
 
 
@@ -137,6 +142,12 @@ def prune_versions(spec_path: str, ti: Any = None) -> Json:
     spec = kept(_spec(spec_path), ti)
     with metrics.timed(spec.name, "prune"):
         return _json(steps.prune_versions(spec))
+
+
+def _is_told(events: Any, facts: Json) -> bool:
+    """Tells whether the asset's newest event is of this version; a try that died after publishing made none."""
+    newest = list(events.ascending(False).limit(1))
+    return bool(newest) and newest[0].extra.get("version") == facts["version"]
 
 
 def _asked_by(dag_run: Any) -> str | None:

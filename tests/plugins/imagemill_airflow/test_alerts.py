@@ -235,6 +235,12 @@ def test_only_what_the_spec_chooses_is_told_and_the_log_has_all(spec, mail, web,
     assert (len(mail.messages), len(web.posts)) == (1, 2)
 
 
+def test_a_failure_is_told_once(spec, mail, web, monkeypatch):
+    monkeypatch.setattr(alerts, "raise_alarm", lambda *_: None)
+    alerts.FailureAlert(spec)(context("publish", exception=TemporaryFault("503")))
+    assert (len(mail.messages), len(web.posts)) == (1, 2)
+
+
 def test_an_interrupted_run_tells_nobody(spec, mail, web):
     alerts.FailureAlert(spec)(context("publish", exception=KeyboardInterrupt()))
     assert (mail.messages, web.posts) == ([], [])
