@@ -75,7 +75,8 @@ database() {
 readable() {
     local folder hidden
     while read -r folder; do
-        [[ -d $folder ]] || { fault "there is no folder $folder to mount; correct IMAGEMILL_DAGS or IMAGEMILL_PLUGINS in .env" && continue; }
+        [[ -d $folder ]] || { fault "there is no folder $folder to mount; correct IMAGEMILL_DAGS," \
+            "IMAGEMILL_PLUGINS or IMAGEMILL_IMAGES in .env" && continue; }
         hidden=$(find "$folder" ! -perm -o+r -print -quit)
         [[ -z $hidden ]] ||
             fault "the containers' user cannot read $hidden; allow it with \`chmod -R o+rX $folder\`"

@@ -12,12 +12,13 @@ tar --extract --file "$file" --directory "$folder" database.dump secrets.tar gcs
     exit 2
 }
 project=$(docker compose config | awk '/^name:/ {print $2}')
-if [[ ${2:-} == --replace ]]; then
-    docker compose down --volumes --remove-orphans
-elif [[ -n $(docker volume ls --quiet --filter "label=com.docker.compose.project=$project") ]]; then
+if [[ ${2:-} != --replace && -n $(docker volume ls --quiet --filter "label=com.docker.compose.project=$project") ]]; then
     echo "imagemill: the stack holds data already; back that up, then add --replace to delete it" >&2
     exit 2
 fi
+# Of this checkout, which may be another release than the images at hand; and before anything is deleted.
+docker compose build --quiet
+[[ ${2:-} != --replace ]] || docker compose down --volumes --remove-orphans
 
 extract() { # extract NAME SERVICE FOLDER
     docker compose run --rm --no-deps -T --entrypoint tar "$2" \

@@ -70,8 +70,20 @@ def test_who_may_write_the_secrets():
 
 
 def test_every_volume_has_a_name_and_every_name_a_use():
-    used = {source for name in SERVICES for source, _ in mounts(name).values() if not source.startswith("$")}
-    assert used == set(FILE["volumes"])
+    sources = {source for name in SERVICES for source, _ in mounts(name).values()}
+    defaults = {re.sub(r"\$\{\w+:-([^}]+)\}", r"\1", source) for source in sources}
+    assert {each for each in defaults if not each.startswith("./")} == set(FILE["volumes"])
+
+
+def test_pictures_of_ones_own_are_mounted_for_the_tasks_and_cannot_be_written():
+    assert mounts("scheduler")["/srv/images"] == ("${IMAGEMILL_IMAGES:-images}", True)
+    told = {SERVICES[name]["environment"]["IMAGEMILL_IMAGES"] for name in AIRFLOW}
+    assert told == {"/srv/images"}, "the DAG processor reads the same spec as the tasks"
+
+
+def test_what_is_not_airflow_writes_to_its_volume_alone():
+    for name in SERVICES.keys() - AIRFLOW:
+        assert SERVICES[name]["read_only"] is True, name
 
 
 def test_what_ends_has_ended_well_and_what_stays_is_healthy_before_others_begin():
