@@ -12,6 +12,8 @@ from imagemill.errors import TemporaryFault
 from imagemill.manifest import MANIFEST
 from tests.support.conversions import EXPECTED_REJECTS, Inputs, digests_of, manifest_of, picture
 
+pytestmark = pytest.mark.timeout(600)  # a cluster's jobs on a machine that has much else to do
+
 FAILING_JOB = """\
 import random, sys
 from pathlib import Path
@@ -102,14 +104,12 @@ def large(tmp_path):
     return inputs
 
 
-@pytest.mark.timeout(600)
 def test_flink_restarts_a_job_whose_worker_was_killed(large, convert, flink):
     expected = digests_of(convert(large, "in process"))
     killed = convert(large, "killed", *flink.options(parallelism=2), meanwhile=kill_a_writer)
     assert digests_of(killed) == expected
 
 
-@pytest.mark.timeout(600)
 def test_flink_restarts_a_job_of_which_elements_fail(expected, mixture, convert, flink, failing_job, tmp_path):
     mixture.write_index(shuffle=7)
     job = failing_job(seed=393, share=0.15)  # few of them fail: each failure is a restart, later than the one before
