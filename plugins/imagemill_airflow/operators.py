@@ -20,8 +20,10 @@ from imagemill.storage import open_store
 from imagemill_airflow.beam_launch import BeamJobHook, JobCrashed
 from imagemill_airflow.dataflow.conversion import DataflowConversion
 from imagemill_airflow.google_connection import google_connection
+from imagemill_airflow.job_memory import JobMemory
 from imagemill_airflow.links import LINKS, OutputLink, ReportLink, StagingLink, folder_page, object_page, store_links
 from imagemill_airflow.run_settings import kept
+from imagemill_airflow.shard_watch import watched_shards
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -100,7 +102,8 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         if self.runner == "dataflow":
             return self._execute_on_dataflow(context)
         self._choose_runner(self.runner)
-        super().execute(context)
+        with watched_shards(self.plan, JobMemory(context).progress):
+            super().execute(context)
         return self._result(converted=True)
 
     def execute_on_dataflow(self, context: Context) -> None:

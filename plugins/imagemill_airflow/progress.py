@@ -48,12 +48,13 @@ class Progress:
 
     def __str__(self) -> str:
         return (
-            f"{self.shards:,} of {self.of_shards:,} shards, {self.records:,} records ({_size(self.bytes)}), "
+            f"{self.shards:,} of {self.of_shards:,} shards, {self.records:,} records ({size_text(self.bytes)}), "
             f"{self.rejected:,} rejects, {self.duplicates:,} duplicates; {self.rows:,} of {self.of_rows:,} rows read"
         )
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
+    """Returns a number of bytes as people say it."""
     size, unit = float(count), 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1

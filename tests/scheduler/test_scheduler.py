@@ -97,7 +97,7 @@ def test_a_schedule_starts_one_run_and_does_not_catch_up(airflow, web, mail):
 def dots(airflow):
     """A dataset that was published by a run which a person triggered through the REST API."""
     dag_id = airflow.spec("dots", spec("dots"))
-    airflow.api("PATCH", "dags/example_consumer", {"is_paused": False}).raise_for_status()
+    airflow.unpause("example_consumer")
     run_id = airflow.trigger(dag_id, user="bob", note="the first one", workers=2, force=True)
     assert airflow.finished(dag_id, run_id) == "success"
     return dag_id, run_id
@@ -130,6 +130,13 @@ def test_a_consumer_reads_exactly_what_the_event_names(airflow, dots):
     assert seen == {"dataset": "dots", "records": 50} | facts
 
 
+def test_the_progress_is_in_the_log_and_beside_the_task(airflow, dots):
+    dag_id, run_id = dots
+    assert "3 of 3 shards, 50 records" in airflow.log(dag_id, run_id, "convert_images")
+    progress = airflow.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/convert_images/state-store/progress")["value"]
+    assert (progress["shards"], progress["of_shards"], progress["records"]) == (3, 3, 50)
+
+
 def test_numbers_reach_statsd(airflow, dots, metrics):
     airflow.wait(lambda: any("imagemill.dots.prune_ms" in line for line in metrics.lines), "the metrics")
     for line in ("rows:50|g", "records:50|g", "rejected:0|g", "shards:3|g", "version_age_seconds:0|g"):
@@ -149,6 +156,10 @@ def test_every_task_of_a_finished_run_can_be_cleared_and_changes_nothing(airflow
         after = data()
         return [str(path) for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
 
+    def events():
+        found = airflow.get(f"assets/events?source_dag_id={dag_id}")["asset_events"]
+        return [event["extra"]["version"] for event in found]
+
     before = data()
     for task in reversed([task for task in TASKS if task != "approve"]):
         airflow.clear(dag_id, run_id, task)
@@ -159,6 +170,7 @@ def test_every_task_of_a_finished_run_can_be_cleared_and_changes_nothing(airflow
     airflow.clear(dag_id, run_id)
     assert airflow.finished(dag_id, run_id) == "success"
     assert changed() == []
+    assert events() == [airflow.result(dag_id, run_id, "publish")["version"]]
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,10 @@ class Stack:
         """Writes a spec, waits for its DAG, lets it run, and returns the DAG's id."""
         (self.specs / f"{name}.yaml").write_text(text)
         load_spec(self.specs / f"{name}.yaml")  # a fault is told here, and not by a DAG that stands for it
-        dag_id = f"refresh_{name}"
+        return self.unpause(f"refresh_{name}")
+
+    def unpause(self, dag_id: str) -> str:
+        """Waits for a DAG, lets it run, and returns its id."""
         self.wait(lambda: self.api("GET", f"dags/{dag_id}").status_code == 200, f"{dag_id} to appear")
         self.api("PATCH", f"dags/{dag_id}", {"is_paused": False}).raise_for_status()
         return dag_id
