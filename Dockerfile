@@ -18,7 +18,7 @@ RUN awk '/^[^ ]/ {wanted = /^uv==/} wanted' requirements.txt >uv.txt \
 # What is wanted, by itself: the packages are not installed anew when something else of pyproject.toml changes.
 FROM tools AS wanted
 COPY pyproject.toml deploy/wanted.py ./
-# "true" adds TensorFlow (1.8 GB), the second reader of the validation; without it the native reader does it alone.
+# "true" adds TensorFlow (2.0 GB), the second reader of the validation; without it the native reader does it alone.
 ARG TENSORFLOW=false
 RUN python wanted.py airflow gcp postgres $([ "$TENSORFLOW" = false ] || echo tensorflow) >wanted.txt
 
