@@ -151,8 +151,13 @@ def _is_told(events: Any, facts: Json) -> bool:
 
 
 def _asked_by(dag_run: Any) -> str | None:
-    """Returns who triggered a run; None for the schedule's runs, which nobody did."""
-    return getattr(dag_run, "triggering_user_name", None)
+    """Returns who triggered a run; None for a run that nobody did: the schedule's, and one without a scheduler."""
+    user = getattr(dag_run, "triggering_user_name", None)
+    return None if user == _DAG_TEST else user
+
+
+_DAG_TEST = "dag_test"
+"""Whom `DAG.test` (airflow/sdk/definitions/dag.py) names; the run is this process's user's."""
 
 
 def _end_early(result: Json, ti: Any, skipped: list[str]) -> None:

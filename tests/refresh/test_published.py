@@ -3,6 +3,7 @@
 One dataset has CIFAR-10's layout; the other is a folder per class of pictures that nobody here made, one of them torn.
 """
 
+import getpass
 import json
 from collections import Counter
 from pathlib import Path
@@ -112,10 +113,11 @@ def test_croissant_describes_it_without_a_fault(imagemill, dots, found, name):
     assert (version / "README.md").is_file()
 
 
-def test_the_history_names_the_run_that_published(imagemill, dots):
+def test_the_history_names_the_run_and_the_user_that_published(imagemill, dots):
     (entry,) = imagemill("history", "dots", "--json").json["history"]
-    assert entry["version"] == published(imagemill, "dots").name
-    assert entry["by"]
+    version = published(imagemill, "dots")
+    assert entry["version"] == version.name
+    assert entry["by"] == json.loads((version / "run.json").read_text())["requested_by"] == getpass.getuser()
     assert entry["run"].startswith("refresh_dots ")
 
 
