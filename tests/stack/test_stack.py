@@ -12,7 +12,7 @@ import pytest
 
 import imagemill as library
 from imagemill.catalog import read_manifest
-from tests.support.compose import ONE_SHOT, SCRIPTS, states
+from tests.support.compose import ONE_SHOT, SCRIPTS, seconds_at_work, states
 from tests.support.runners import ROOT
 from tests.support.servers import LOOPBACK
 
@@ -168,14 +168,16 @@ def test_a_failure_is_mailed_with_its_reason(stack):
 
 def test_a_run_outlives_a_restart_of_everything(stack):
     run = stack.trigger("refresh_many")
-    deadline = time.monotonic() + 120
-    while states(stack.tasks(run))["upload_images"] != "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    stack.compose("restart", *(set(stack.containers()) - ONE_SHOT))
+    stack.waits_for(run, lambda tasks: tasks["prepare_images"]["state"] == "success")
+    # Without the store no task ends, so the restart meets one at work, on a fast machine too.
+    stack.compose("pause", "gcs")
+    stack.waits_for(run, lambda tasks: any(seconds_at_work(task) > 5 for task in tasks.values()))
+    stack.compose("restart", *(set(stack.containers()) - ONE_SHOT - {"gcs"}))
+    stack.compose("unpause", "gcs")
+    stack.compose("restart", "gcs")
     stack.compose("up", "--wait")
     assert stack.finished(run) == "success", stack.explain(run)
-    assert stack.tasks(run)["upload_images"]["try_number"] > 1
+    assert any(task["try_number"] > 1 for task in stack.tasks(run).values()), "a task was at work"
 
 
 def test_a_backup_restores_runs_logins_and_datasets(stack, published, tmp_path):

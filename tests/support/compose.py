@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +151,18 @@ class ComposeStack:
         instances = self.api("GET", f"{run}/taskInstances").json()["task_instances"]
         return {each["task_id"]: each for each in instances}
 
+    def waits_for(self, run: str, holds: Callable[[dict[str, dict[str, Any]]], bool]) -> None:
+        """Waits until something holds of a run's tasks.
+
+        Raises:
+          TimeoutError: it does not within two minutes.
+        """
+        deadline = time.monotonic() + 120
+        while not holds(self.tasks(run)):
+            if time.monotonic() > deadline:
+                raise TimeoutError(self.explain(run))
+            time.sleep(0.2)
+
     def explain(self, run: str) -> str:
         """Returns the state of each task of a run, and the end of the log of each that failed."""
         tasks = self.tasks(run)
@@ -175,3 +189,10 @@ class ComposeStack:
 def states(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Returns each task's state."""
     return {name: str(task["state"]) for name, task in tasks.items()}
+
+
+def seconds_at_work(task: Mapping[str, Any]) -> float:
+    """Returns for how long a task has been running, 0 if it is not."""
+    if task["state"] != "running":
+        return 0.0
+    return (datetime.now(UTC) - datetime.fromisoformat(task["start_date"])).total_seconds()
