@@ -248,7 +248,9 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(service, folder, direction
         assert before.items() <= there.items() <= whole.items()
     service.gcs.strike()
     summary = sync(source, destination)
-    assert (summary.copied, summary.unchanged) == (len(whole) - len(there), len(there))
+    # A request that was on its way when its sender died may be carried out after `there` was looked at.
+    assert summary.copied + summary.unchanged == len(whole)
+    assert summary.unchanged >= len(there), "nothing is copied again"
     assert contents(destination) == whole
 
 
