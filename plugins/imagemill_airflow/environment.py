@@ -107,8 +107,11 @@ def _run(command: list[str], settings: dict[str, str]) -> int:
     """Runs a command to its end, and leaves nothing of it behind when this process is asked to end before."""
     # Airflow finds its own parts (`airflow scheduler`, workers' Python) by name.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    for asked in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(asked, signal.default_int_handler)
+    for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A script's background commands inherit that SIGINT is ignored, and `airflow standalone` has no other way to end.
+        # Who ignores SIGHUP is `nohup`, and means it.
+        if asked != signal.SIGHUP or signal.getsignal(asked) != signal.SIG_IGN:
+            signal.signal(asked, signal.default_int_handler)
     # In a session of its own: Ctrl-C would reach all parts at once, and `airflow standalone` then waits for ever.
     process = subprocess.Popen(command, env=os.environ | settings | {"PATH": path}, start_new_session=True)
     try:

@@ -1,5 +1,6 @@
 """The settings of Airflow on one machine, printed and handed to a command."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -66,15 +67,46 @@ time.sleep(600)
 """
 
 
+IMPATIENT = "from imagemill_airflow import environment as e; e.GRACE_SECONDS = 0.5; e.sys.exit(e.main())"
+
+
+@contextlib.contextmanager
+def stubborn_command(project, **inherited):
+    """A command that does not end when asked, under inherited signal dispositions: the process to ask, and the child."""
+
+    def inherit():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            signal.signal(getattr(signal, name), inherited.get(name, signal.SIG_DFL))
+
+    command = [sys.executable, "-c", IMPATIENT, "--", sys.executable, "-c", STUBBORN]
+    process = subprocess.Popen(command, cwd=project, env=clean(), stdout=subprocess.PIPE, preexec_fn=inherit)
+    try:
+        yield process, psutil.Process(int(process.stdout.readline()))
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_nothing_of_a_command_outlives_it(project, asked):
-    impatient = "from imagemill_airflow import environment as e; e.GRACE_SECONDS = 0.5; e.sys.exit(e.main())"
-    command = [sys.executable, "-c", impatient, "--", sys.executable, "-c", STUBBORN]
-    with subprocess.Popen(command, cwd=project, env=clean(), stdout=subprocess.PIPE) as process:
-        child = psutil.Process(int(process.stdout.readline()))
+    with stubborn_command(project) as (process, child):
         process.send_signal(asked)
         assert process.wait(timeout=60) == 130
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_scripts_background_command_ends_when_interrupted(project):
+    with stubborn_command(project, SIGINT=signal.SIG_IGN) as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+
+
+def test_a_command_under_nohup_outlives_its_terminal(project):
+    with stubborn_command(project, SIGHUP=signal.SIG_IGN) as (process, child):
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=3)
+        assert child.is_running()
 
 
 def test_specs_that_are_nowhere_are_the_callers_mistake(project):
