@@ -108,7 +108,7 @@ def _run(command: list[str], settings: dict[str, str]) -> int:
     # Airflow finds its own parts (`airflow scheduler`, workers' Python) by name.
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A script's background commands inherit that SIGINT is ignored, and `airflow standalone` has no other way to end.
+        # A script's background commands inherit that SIGINT is ignored, yet this one must end when asked.
         # Who ignores SIGHUP is `nohup`, and means it.
         if asked != signal.SIGHUP or signal.getsignal(asked) != signal.SIG_IGN:
             signal.signal(asked, signal.default_int_handler)

@@ -67,19 +67,25 @@ time.sleep(600)
 """
 
 
-IMPATIENT = "from imagemill_airflow import environment as e; e.GRACE_SECONDS = 0.5; e.sys.exit(e.main())"
+# As a shell starts it: `cmd &` in a script ignores SIGINT, `nohup cmd` SIGHUP, anything else neither.
+IMPATIENT = """
+import signal, sys
+
+ignored, sys.argv[1:2] = sys.argv[1].split(), []
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    signal.signal(getattr(signal, name), signal.SIG_IGN if name in ignored else signal.SIG_DFL)
+
+from imagemill_airflow import environment
+environment.GRACE_SECONDS = 0.5
+sys.exit(environment.main())
+"""
 
 
 @contextlib.contextmanager
-def stubborn_command(project, **inherited):
-    """A command that does not end when asked, under inherited signal dispositions: the process to ask, and the child."""
-
-    def inherit():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            signal.signal(getattr(signal, name), inherited.get(name, signal.SIG_DFL))
-
-    command = [sys.executable, "-c", IMPATIENT, "--", sys.executable, "-c", STUBBORN]
-    process = subprocess.Popen(command, cwd=project, env=clean(), stdout=subprocess.PIPE, preexec_fn=inherit)
+def stubborn_command(project, *, ignoring=""):
+    """Yields a process that ignores a signal from its start, and its child, which does not end when asked."""
+    command = [sys.executable, "-c", IMPATIENT, ignoring, "--", sys.executable, "-c", STUBBORN]
+    process = subprocess.Popen(command, cwd=project, env=clean(), stdout=subprocess.PIPE)
     try:
         yield process, psutil.Process(int(process.stdout.readline()))
     finally:
@@ -96,13 +102,13 @@ def test_nothing_of_a_command_outlives_it(project, asked):
 
 
 def test_a_scripts_background_command_ends_when_interrupted(project):
-    with stubborn_command(project, SIGINT=signal.SIG_IGN) as (process, _):
+    with stubborn_command(project, ignoring="SIGINT") as (process, _):
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
 
 
 def test_a_command_under_nohup_outlives_its_terminal(project):
-    with stubborn_command(project, SIGHUP=signal.SIG_IGN) as (process, child):
+    with stubborn_command(project, ignoring="SIGHUP") as (process, child):
         process.send_signal(signal.SIGHUP)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=3)
