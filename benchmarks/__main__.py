@@ -10,7 +10,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.report import write_report
 from benchmarks.workshop import Workshop
 
-CASES = ("conversion", "workers", "index_rows", "large_image", "object_store", "sync", "diff")
+CASES = ("conversion", "workers", "index_rows", "large_image", "object_store", "sync", "diff", "refresh")
 RESULTS = Path(__file__).parent / "results"
 
 

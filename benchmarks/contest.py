@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import statistics
@@ -43,16 +44,16 @@ class Run:
     Attributes:
         net_seconds: From the end of the imports to the end of the work.
         whole_seconds: From the start of the process to its end.
-        cpu_seconds: Of the process and those it started.
-        peak_bytes: Resident memory of the largest of them.
         records: Records written.
+        cpu_seconds: Of the process and those it started; None where that was not measured.
+        peak_bytes: Resident memory of the largest of them; likewise.
     """
 
     net_seconds: float
     whole_seconds: float
-    cpu_seconds: float
-    peak_bytes: int
     records: int
+    cpu_seconds: float | None = None
+    peak_bytes: int | None = None
 
 
 @dataclass
@@ -63,7 +64,9 @@ class Result:
     runs: list[Run] = field(default_factory=list)
 
     def median(self, measure: str) -> float:
-        return statistics.median(getattr(run, measure) for run in self.runs)
+        """Returns the median of one measure; not a number where it was not taken."""
+        taken = [value for run in self.runs if (value := getattr(run, measure)) is not None]
+        return statistics.median(taken) if taken else math.nan
 
     @property
     def rate(self) -> float:

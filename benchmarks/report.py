@@ -48,7 +48,7 @@ def _results(case: Measured) -> str:
         f"| {result.median('cpu_seconds'):.2f} | {result.rate:,.0f} | {result.median('peak_bytes') / (1 << 20):,.0f} |"
         for result in case.results
     ]
-    return "\n".join([HEAD, *lines])
+    return "\n".join([HEAD, *lines]).replace(" nan ", " - ")
 
 
 def _ratios(case: Measured) -> str:

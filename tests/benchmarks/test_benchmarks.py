@@ -12,7 +12,7 @@ from benchmarks.contest import Contestant, Result, Run, measure
 from benchmarks.report import to_json, to_markdown
 
 ROOT = Path(__file__).parents[2]
-RUNS = [Run(net, net + 2, net * 2, 10 << 20, 100) for net in (1.0, 5.0, 2.0)]
+RUNS = [Run(net, net + 2, 100, net * 2, 10 << 20) for net in (1.0, 5.0, 2.0)]
 
 
 def test_medians_and_rates():
@@ -39,6 +39,12 @@ def test_the_report_shows_what_does_not_hold():
     assert "| x | 2.00 | 4.00 | 4.00 | 50 | 10 |" in page
     assert "| net time | 1.50 | ≤ 1.2 | no |" in page
     assert to_json({}, [case])["cases"][0]["ratios"][0]["holds"] is False
+
+
+def test_the_report_leaves_out_what_was_not_measured():
+    case = Measured("A case", "About it.", [Result("x", [Run(1.0, 3.0, 100)])])
+    assert "| x | 1.00 | 3.00 | - | 100 | - |" in to_markdown({}, [case])
+    assert json.loads(json.dumps(to_json({}, [case])))["cases"][0]["results"][0]["runs"][0]["peak_bytes"] is None
 
 
 def test_a_contestant_that_fails_shows_why(tmp_path):

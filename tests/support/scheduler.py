@@ -81,7 +81,6 @@ class Stack:
             kept
             | airflow_environment(specs=self.specs, home_folder=self.home, airflow_home=self.airflow_home)
             | api_environment(port)
-            | QUICK
             | {
                 "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
                 "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -235,14 +234,17 @@ def _seldom(ready: Callable[[], bool]) -> Callable[[], bool]:
 
 
 @contextmanager
-def airflow_stack(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
+def airflow_stack(
+    folder: Path, environment: Mapping[str, str] | None = None, *, as_in_real_life: bool = False
+) -> Iterator[Stack]:
     """Starts an Airflow in a folder and ends it; nothing of it may be left.
 
     Args:
         folder: An empty folder.
         environment: More settings, connections among them.
+        as_in_real_life: Whether the components look for work no more often than Airflow's defaults have them do.
     """
-    stack = Stack(folder, environment or {})
+    stack = Stack(folder, ({} if as_in_real_life else QUICK) | (environment or {}))
     migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
     with running("migrate", migrate, log=folder / "migrate.log", env=stack.environment) as server:
         if server.process.wait() != 0:
