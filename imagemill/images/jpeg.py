@@ -7,6 +7,15 @@ from struct import Struct
 
 from imagemill.images.exif import UPRIGHT, read_orientation
 from imagemill.images.facts import ImageFacts, RefusedImage, truncated, undecodable
+from imagemill.images.jpeg_segments import (
+    STANDARD_HUFFMAN,
+    Component,
+    check_conditioning,
+    huffman_tables,
+    quantization_tables,
+    read_components,
+    read_scan,
+)
 from imagemill.rows import Reason
 
 SIGNATURE = b"\xff\xd8\xff"
@@ -16,12 +25,13 @@ MAX_SIDE = 65_500
 # What ends entropy-coded data and what stands between segments look the same to libjpeg: it skips to the next marker,
 # over stuffed zeros, fill bytes, restart markers and TEM.
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
-_SOI, _EOI, _SOS, _DQT, _APP1 = 0xD8, 0xD9, 0xDA, 0xDB, 0xE1
+_SOI, _EOI, _SOS, _DHT, _DAC, _DQT, _DRI, _APP1 = 0xD8, 0xD9, 0xDA, 0xC4, 0xCC, 0xDB, 0xDD, 0xE1
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
 """Baseline, extended and progressive, by Huffman or arithmetic coding: what libjpeg-turbo decodes."""
-_SKIPPED = {0xC4, 0xCC, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
-"""DHT, DAC, DNL, DRI, COM and APPn: nothing in them decides whether the header is sound."""
-_DECODED = {_SOS, _DQT, *_FRAMES, *_SKIPPED}
+_PROGRESSIVE, _ARITHMETIC = {0xC2, 0xCA}, {0xC9, 0xCA}
+_SKIPPED = {0xDC, 0xFE, *range(0xE0, 0xF0)}
+"""DNL, COM and APPn: nothing in them decides whether the header is sound, not even a length too small."""
+_DECODED = {_SOS, _DHT, _DAC, _DQT, _DRI, *_FRAMES, *_SKIPPED}
 _SIZE = Struct(">H")
 _FRAME = Struct(">BHHB")
 
@@ -31,33 +41,32 @@ class _Walk:
 
     def __init__(self) -> None:
         self.frame: ImageFacts | None = None
-        self.wanted_tables: set[int] = set()
+        self.components: tuple[Component, ...] = ()
+        self.progressive = self.arithmetic = False
         self.tables: set[int] = set()
+        self.huffman: dict[int, bool] = {}
         self.scans = 0
+        self.complete = False  # there was a scan that leaves nothing to another
         self.orientation = UPRIGHT
 
     def see(self, marker: int, segment: bytes) -> None:
         if marker == _SOS:
-            if self.frame is None:
-                raise undecodable("a scan before the frame header")
-            if not self.wanted_tables <= self.tables:
-                raise undecodable(f"quantization tables {sorted(self.wanted_tables - self.tables)} are not defined")
-            self.scans += 1
+            self._see_scan(segment)
+        elif marker == _DHT:
+            self.huffman.update(huffman_tables(segment))
         elif marker == _DQT:
-            self._see_tables(segment)
+            self.tables |= quantization_tables(segment)
         elif marker in _FRAMES:
             if self.frame is not None:
                 raise undecodable("two frame headers")
+            self.progressive, self.arithmetic = marker in _PROGRESSIVE, marker in _ARITHMETIC
             self.frame = self._see_frame(segment)
         elif marker == _APP1 and self.orientation == UPRIGHT:
             self.orientation = read_orientation(segment)
-
-    def _see_tables(self, segment: bytes) -> None:
-        position = 0
-        while position < len(segment):
-            precision, table = segment[position] >> 4, segment[position] & 15
-            self.tables.add(table)
-            position += 129 if precision else 65
+        elif marker == _DAC:
+            check_conditioning(segment)
+        elif marker == _DRI and len(segment) != 2:
+            raise undecodable(f"a restart interval of {len(segment)} bytes")
 
     def _see_frame(self, segment: bytes) -> ImageFacts:
         if len(segment) < _FRAME.size:
@@ -69,8 +78,22 @@ class _Walk:
             raise undecodable(f"a JPEG of {width} x {height} pixels")
         if max(height, width) > MAX_SIDE:
             raise RefusedImage(Reason.TOO_LARGE, f"{width} x {height} pixels; libjpeg's limit is {MAX_SIDE}")
-        self.wanted_tables = set(segment[8::3])
+        self.components = read_components(segment[_FRAME.size :])
         return ImageFacts("jpeg", height, width, 1 if components == 1 else 3)
+
+    def _see_scan(self, segment: bytes) -> None:
+        if self.frame is None:
+            raise undecodable("a scan before the frame header")
+        if self.complete:
+            raise undecodable("a scan after one of all components")
+        scan = read_scan(segment, self.components, progressive=self.progressive, arithmetic=self.arithmetic)
+        if missing := scan.quantization - self.tables:
+            raise undecodable(f"quantization tables {sorted(missing)} are not defined")
+        for table in scan.huffman:
+            if not self.huffman.get(table, not self.progressive and table in STANDARD_HUFFMAN):
+                raise undecodable(f"Huffman table {table:#04x} is not defined, or is no code")
+        self.complete = scan.complete and not self.scans
+        self.scans += 1
 
 
 def parse(data: bytes) -> ImageFacts:
@@ -93,8 +116,10 @@ def parse(data: bytes) -> ImageFacts:
             raise undecodable(f"marker FF{marker:02X} at byte {position - 2}: not a JPEG that libjpeg decodes")
         if position + 2 > end:
             break
-        # A segment's length counts its own two bytes; libjpeg forgives a smaller one, and so do TensorFlow and we.
+        # A segment's length counts its own two bytes; where libjpeg skips, it forgives a smaller one, and so do we.
         following = position + _SIZE.unpack_from(data, position)[0]
+        if following < position + 2 and marker not in _SKIPPED:
+            raise undecodable(f"a segment FF{marker:02X} of length {following - position} at byte {position - 2}")
         if following > end:
             break
         walk.see(marker, data[position + 2 : following])

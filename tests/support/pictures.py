@@ -184,6 +184,16 @@ def jpeg_cases():
     def sized(height, width):
         return replaced(good, frame + 5, struct.pack(">HH", height, width))
 
+    def sampled(*factors):
+        return with_frame(
+            segment(0xC0, good[frame + 4 : frame + 10] + b"".join(bytes([n + 1, f, 0]) for n, f in enumerate(factors)))
+        )
+
+    def scanned(header, data=good):
+        start = data.index(b"\xff\xda")
+        following = start + 2 + struct.unpack_from(">H", data, start + 2)[0]
+        return data[:start] + segment(0xDA, header) + data[following:]
+
     exif = Image.Exif()
     exif[274] = 6
     for name, data in {
@@ -206,6 +216,11 @@ def jpeg_cases():
         " number of lines after the scan": good[:-2] + segment(0xDC, b"\0\xf0") + good[-2:],
         " cut, with an end": good[: len(good) // 2] + b"\xff\xd9",
         " progressive, cut, with an end": progressive[: len(progressive) // 2] + b"\xff\xd9",
+        " of one component a scan": scanned(b"\x01\x01\x00\x00\x3f\x00"),
+        " broken table that no scan uses": before_tables(segment(0xC4, b"\x03\xff" + bytes(15) + bytes(255))),
+        " empty restart interval": before_tables(segment(0xDD, b"\0\0")),
+        " arithmetic": replaced(good, frame, b"\xff\xc9"),
+        " ten blocks a unit": sampled(0x42, 0x11, 0x11),
     }.items():
         yield f"jpeg{name}", data, rgb
     yield "jpeg with an orientation", encode(gradient(), "JPEG", exif=exif), (*rgb, 6)
@@ -244,6 +259,29 @@ def jpeg_cases():
         "second image in the scan": good[:-2] + b"\xff\xd8\xff\xd9",
         "two beginnings": good[:2] + good,
         "unknown marker in the scan": replaced(good, scan + 114, b"\xff\xc8"),
+        "sampled 0 x 1": sampled(0x22, 0x01, 0x11),
+        "sampled 5 x 1": sampled(0x51, 0x11, 0x11),
+        "sampled by a fraction": sampled(0x31, 0x21, 0x11),
+        "eleven blocks a unit": sampled(0x42, 0x21, 0x11),
+        "quantization table 4": replaced(good, tables + 4, b"\x04"),
+        "quantization table cut": before_tables(segment(0xDB, bytes(64))),
+        "scan of no component": scanned(b"\x00\x00\x3f\x00"),
+        "scan of another length": scanned(b"\x03\x01\x00\x02\x11\x03\x11\x00\x3f"),
+        "scan of an unknown component": scanned(b"\x03\x01\x00\x02\x11\x09\x11\x00\x3f\x00"),
+        "scan of one component twice": scanned(b"\x03\x01\x00\x02\x11\x02\x11\x00\x3f\x00"),
+        "scan with an unknown Huffman table": scanned(b"\x03\x01\x00\x02\x11\x03\x12\x00\x3f\x00"),
+        "two whole scans": good[:-2] + good[scan:],
+        "Huffman table 4": before_tables(segment(0xC4, b"\x04" + bytes(16))),
+        "Huffman table cut": before_tables(segment(0xC4, b"\x00\x01" + bytes(15))),
+        "Huffman table of length 0": before_tables(b"\xff\xc4\0\0"),
+        "Huffman codes that clash": replaced(good, good.index(b"\xff\xc4") + 5, b"\x02"),
+        "Huffman table of a DC symbol 16": replaced(good, good.index(b"\xff\xc4") + 21, b"\x10"),
+        "progressive without Huffman tables": progressive.replace(b"\xff\xc4", b"\xff\xfe"),
+        "progressive of DC and AC": scanned(b"\x03\x01\x00\x02\x11\x03\x11\x00\x3f\x00", progressive),
+        "progressive of bit 14": scanned(b"\x03\x01\x00\x02\x11\x03\x11\x00\x00\x0e", progressive),
+        "restart interval of three bytes": before_tables(segment(0xDD, b"\0\0\0")),
+        "arithmetic conditioning of a third table": before_tables(segment(0xCC, b"\x20\x01")),
+        "arithmetic conditioning upside down": before_tables(segment(0xCC, b"\x00\x01")),
     }.items():
         yield f"jpeg {name}", data, undecodable
 

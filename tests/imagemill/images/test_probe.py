@@ -1,4 +1,5 @@
 import pickle
+from contextlib import suppress
 
 import pytest
 
@@ -46,15 +47,14 @@ def test_no_prefix_of_a_picture_passes_or_crashes(name):
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "gif", "bmp", "webp"])
-def test_a_flipped_bit_anywhere_passes_or_is_refused(name):
+def test_a_flipped_bit_anywhere_never_crashes_the_check(name):
+    """`test_tensorflow_decoders` asks TensorFlow whether the verdicts are right."""
     data = encode(noise("P" if name == "gif" else "RGB"), name.upper())
     for position in range(len(data)):
         changed = bytearray(data)
         changed[position] ^= 1 << position % 8
-        try:
+        with suppress(RefusedImage):
             look(bytes(changed))
-        except RefusedImage:
-            continue
 
 
 def test_a_format_that_the_spec_does_not_allow_is_named():
