@@ -175,6 +175,7 @@ def write_shard(
         with closing(outcomes):
             for reference, outcome in outcomes:
                 shard.take(reference, outcome, stream)
+                del outcome  # a large one would stay while the next is read
         stream.finish()
     index = shard.index.to_bytes()
     output.write(files.index, index)

@@ -34,12 +34,16 @@ class Remote:
             self.most_held = max(self.most_held, self.held)
         return data
 
+    def let_go(self, size):
+        with self._lock:
+            self.held -= size
+
 
 def drain(store, keys, *, window=DEFAULT_WINDOW, max_bytes=1 << 20):
     for key, outcome in read_ahead(keys, key=str, store=store, window=window, max_bytes=max_bytes):
         yield key, outcome
         if isinstance(outcome, bytes):
-            store.held -= len(outcome)
+            store.let_go(len(outcome))
 
 
 def objects(count, size=10):
@@ -92,6 +96,47 @@ def test_bytes_in_flight_are_bounded_whatever_the_sizes():
     small = Remote(objects(200, size=3000))
     assert dict(drain(small, sorted(small.objects), window=ReadWindow(objects=8, bytes=16_000))) == small.objects
     assert small.most_held <= 16_000 + 3000
+
+
+def test_photographs_are_read_in_parallel_and_once():
+    """Objects above their equal share of the window, but within what the threads may fetch together."""
+    store = Remote(objects(64, size=3_000), parallel_reads=8)
+    together = threading.Barrier(8)  # breaks, and so fails the test, unless eight are being read at once
+    store.before_read = lambda key: together.wait(10) if key < "k0008" else None
+    window = ReadWindow(objects=16, bytes=32_000)
+    assert dict(drain(store, sorted(store.objects), window=window)) == store.objects
+    assert sorted(store.reads) == sorted(store.objects), "no object was asked for twice"
+    assert store.most_held <= window.bytes
+
+
+def test_larger_objects_are_asked_for_twice_only_until_their_size_is_known():
+    store = Remote(objects(100, size=10_000), parallel_reads=8)
+    window = ReadWindow(objects=16, bytes=64_000)
+    assert dict(drain(store, sorted(store.objects), window=window)) == store.objects
+    twice = [key for key in store.objects if store.reads.count(key) > 1]
+    assert twice == sorted(store.objects)[: len(twice)]
+    assert 0 < len(twice) <= 8
+    assert store.most_held <= window.bytes
+
+
+def test_large_objects_are_read_again_in_parallel():
+    store = Remote(objects(4, size=12_000))
+    together = threading.Barrier(4)
+    store.before_read = lambda key: together.wait(10) if store.reads.count(key) == 2 else None
+    window = ReadWindow(objects=16, bytes=48_000)  # 6,000 for each of eight threads at first
+    assert dict(drain(store, sorted(store.objects), window=window)) == store.objects
+    assert len(store.reads) == 8
+    assert store.most_held <= window.bytes
+
+
+def test_one_huge_object_is_read_in_its_turn_beside_a_bounded_window():
+    huge = {"k0007x": b"x" * 900_000, "k0007y": b"y" * 800_000}
+    store = Remote(objects(50, size=1_000) | huge)
+    window = ReadWindow(objects=8, bytes=16_000)
+    assert dict(drain(store, sorted(store.objects), window=window)) == store.objects
+    assert store.most_held <= window.bytes + 900_000, "two huge objects are never held at once"
+    assert sum(store.reads.count(key) for key in huge) == 4
+    assert len(store.reads) <= len(store.objects) + 2 + 8
 
 
 def test_a_store_that_asks_for_one_read_at_a_time_gets_no_threads():
