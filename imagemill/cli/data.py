@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from imagemill.cli.output import json_option, progress, show, size
-from imagemill.errors import CallerError
+from imagemill.errors import CallerError, ImagemillError
 
 if TYPE_CHECKING:
     from imagemill.quality.report import CheckResult, Report
@@ -156,13 +156,29 @@ def _describe_check(check: CheckResult) -> str:
 @click.option("--save-images", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Save them too.")
 @json_option
 def inspect(shard_uri: str, *, count: int, key: str | None, save_images: Path | None, as_json: bool) -> None:
-    """Print the records of one TFRecord shard."""
+    """Print the records of one TFRecord shard.
+
+    Where one is damaged, those before it are printed first.
+    """
     from imagemill.records.inspect import inspect_shard, save_image
 
-    records = list(inspect_shard(shard_uri, count=count, key=key))
-    saved = [str(save_image(record, save_images)) for record in records] if save_images else []
+    records, texts, saved = list[dict[str, Any]](), list[str](), list[str]()
+    try:
+        for record in inspect_shard(shard_uri, count=count, key=key):
+            records.append(record.as_dict())
+            texts.append(str(record))
+            if save_images is not None:
+                saved.append(str(save_image(record, save_images)))
+    except ImagemillError:
+        if records:
+            _show_records(records, texts, saved, as_json=as_json)
+        raise
+    _show_records(records, texts, saved, as_json=as_json)
+
+
+def _show_records(records: list[dict[str, Any]], texts: list[str], saved: list[str], *, as_json: bool) -> None:
     show(
-        {"records": [record.as_dict() for record in records], "saved": saved},
+        {"records": records, "saved": saved},
         as_json=as_json,
-        text="\n".join([*map(str, records), *(f"saved {path}" for path in saved)]),
+        text="\n".join([*texts, *(f"saved {path}" for path in saved)]),
     )

@@ -15,10 +15,9 @@ from typing import BinaryIO
 from imagemill.errors import UnusableData
 from imagemill.quality.evidence import Faults, IndexedRecord, ReadBack, Sampled, ShardFacts, WholeShard
 from imagemill.quality.readers import LocalShard, Reader, Readings
-from imagemill.quality.shard_scan import compression_of
 from imagemill.records.tfrecord import CorruptRecord, unframe
 from imagemill.storage import is_local, key_fault
-from imagemill.storage.object_file import open_object
+from imagemill.storage.object_file import compression_of, open_object
 from imagemill.storage.store import MissingObject, Store
 
 SAMPLE_FILE = "sample.tfrecord"
@@ -127,8 +126,11 @@ def _fetch_all(
                 keep(outcome)
     for facts in shards:
         if compression_of(facts.entry.name) and facts.drawn:
-            for row, frame in _frames_in_order(version, facts.drawn):
-                keep(_fetch(row, frame, images, target))
+            try:
+                for row, frame in _frames_in_order(version, facts.drawn):
+                    keep(_fetch(row, frame, images, target))
+            except UnusableData as error:  # it does not decompress
+                facts.framing.add(facts.entry.name, str(error))
     return fetched
 
 

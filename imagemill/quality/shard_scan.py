@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -14,13 +12,8 @@ from imagemill.quality.evidence import Faults, IndexedRecord, ShardFacts
 from imagemill.records.shard_index import IndexEntry, ShardIndex
 from imagemill.records.sharding import key_hash, shard_of
 from imagemill.records.tfrecord import FRAMING_BYTES, CorruptRecord, read_records
-from imagemill.storage.object_file import open_object
+from imagemill.storage.object_file import compression_of, open_object
 from imagemill.storage.store import MissingObject, Store
-
-
-def compression_of(shard: str) -> str:
-    """Returns the compression that a shard's name states: "" or "gzip"."""
-    return "gzip" if shard.endswith(".gz") else ""
 
 
 def scan_shard(
@@ -72,8 +65,8 @@ def _scan_records(store: Store, entry: ShardEntry, walk: _IndexWalk | None, fact
                     walk.meet(offset, len(payload) + FRAMING_BYTES)
     except CorruptRecord as error:
         facts.framing.add(entry.name, error.problem, offset=error.offset)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        facts.framing.add(entry.name, f"does not decompress: {error}")
+    except UnusableData as error:
+        facts.framing.add(entry.name, str(error))
     if walk is not None:
         walk.finish(cut=bool(facts.framing))
 

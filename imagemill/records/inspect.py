@@ -10,9 +10,12 @@ from typing import Any
 
 from imagemill.errors import CallerError
 from imagemill.records.example import MalformedExample, decode_features
-from imagemill.records.tfrecord import CorruptRecord, read_records
-from imagemill.storage import key_fault, open_store, split
-from imagemill.storage.object_file import open_object
+from imagemill.records.shard_index import IndexEntry, ShardIndex
+from imagemill.records.sharding import index_beside
+from imagemill.records.tfrecord import CorruptRecord, read_records, unframe
+from imagemill.storage import MissingObject, Store, key_fault, open_store, split
+from imagemill.storage.faults import os_fault
+from imagemill.storage.object_file import compression_of, open_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class InspectedRecord:
 
 
 def inspect_shard(uri: str, *, count: int, key: str | None = None) -> Iterator[InspectedRecord]:
-    """Yields the first `count` records of a shard, or the first that has this key.
+    """Yields the first `count` records of a shard, or the one that has this key.
 
     Raises:
         MissingObject: There is no such shard.
@@ -48,29 +51,56 @@ def inspect_shard(uri: str, *, count: int, key: str | None = None) -> Iterator[I
         CallerError: No record has the key.
     """
     folder, name = split(uri)
-    with open_object(open_store(folder), name, compression="gzip" if name.endswith(".gz") else "") as file:
-        records = (_inspect(offset, payload, where=uri) for offset, payload in read_records(file, where=uri))
-        if key is None:
-            yield from islice(records, count)
-            return
+    store = open_store(folder)
+    if key is None:
+        yield from islice(_all(store, name, where=uri), count)
+        return
+    index = None if compression_of(name) else _index(store, name)
+    if index is None:
+        records = _all(store, name, where=uri)
         found = next((record for record in records if record.features.get("image/filename") == key), None)
+    else:
+        position = index.find(key)
+        found = None if position is None else _at(index[position], store, name, where=uri)
     if found is None:
         raise CallerError(f"{uri} has no record of {key!r}; the version's other shards may")
     yield found
+
+
+def _all(store: Store, name: str, *, where: str) -> Iterator[InspectedRecord]:
+    with open_object(store, name, compression=compression_of(name)) as file:
+        for offset, payload in read_records(file, where=where):
+            yield _inspect(offset, payload, where=where)
+
+
+def _index(store: Store, name: str) -> ShardIndex | None:
+    index = index_beside(name)
+    try:
+        return ShardIndex(store.read(index), where=index) if index != name else None
+    except MissingObject:  # a shard alone, copied from its version or of another maker
+        return None
+
+
+def _at(entry: IndexEntry, store: Store, name: str, *, where: str) -> InspectedRecord:
+    record = store.read_range(name, entry.offset, entry.length)
+    return _inspect(entry.offset, unframe(record, where=where, offset=entry.offset), where=where)
 
 
 def save_image(record: InspectedRecord, folder: Path) -> Path:
     """Saves a record's image under its filename, below `folder` and nowhere else.
 
     Raises:
-        CallerError: The record has no image, or its filename would leave the folder.
+        CallerError: The record has no image, its filename would leave the folder, or the file cannot be written.
     """
     filename = str(record.features.get("image/filename", ""))
     if not record.image or not filename or key_fault(filename):
         raise CallerError(f"the record at byte {record.offset} has no image that can be saved (filename {filename!r})")
     target = folder / filename
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(record.image)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(record.image)
+    except OSError as error:
+        raise os_fault(error, str(target), "write") from error
     return target
 
 

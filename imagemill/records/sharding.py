@@ -71,6 +71,11 @@ def index_name(*, dataset: str, split: str, shard: int, shards: int) -> str:
     return f"{dataset}-{split}.index-{shard:05d}-of-{shards:05d}"
 
 
+def index_beside(shard: str) -> str:
+    """Returns the file name of the index of the shard that is called so."""
+    return shard.removesuffix(".gz").replace(".tfrecord-", ".index-")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardPolicy:
     """What shard counts aim at.

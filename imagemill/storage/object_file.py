@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from imagemill.errors import UnusableData
 from imagemill.storage.store import Store
 
 if TYPE_CHECKING:
@@ -38,10 +40,27 @@ class _Ranges(io.RawIOBase):
 
 @contextmanager
 def open_object(store: Store, key: str, *, compression: str = "") -> Iterator[BinaryIO]:
-    """Opens an object for one pass, in flat memory; `gzip` content is decompressed on the way."""
+    """Opens an object for one pass, in flat memory; `gzip` content is decompressed on the way.
+
+    Raises:
+        UnusableData: While it is read: it is cut short or damaged, and does not decompress.
+    """
     with io.BufferedReader(_Ranges(store, key), WINDOW_BYTES) as plain:
         if compression == "gzip":
-            with gzip.GzipFile(fileobj=plain) as unpacked:
+            with _decompressing(f"{store.uri.rstrip('/')}/{key}"), gzip.GzipFile(fileobj=plain) as unpacked:
                 yield cast(BinaryIO, unpacked)
         else:
             yield plain
+
+
+@contextmanager
+def _decompressing(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UnusableData(f"{where}: does not decompress: {error}") from error
+
+
+def compression_of(name: str) -> str:
+    """Returns the compression that an object's name states: "" or "gzip"."""
+    return "gzip" if name.endswith(".gz") else ""

@@ -81,6 +81,19 @@ def test_inspect_shows_and_saves_records(imagemill, candidate, staging):
     assert key in imagemill("inspect", shard, "--key", key).out
 
 
+def test_inspect_prints_the_records_before_a_damaged_one(imagemill, candidate):
+    shard = next(candidate.glob("*.tfrecord-00000-*"))
+    offsets = [record["offset"] for record in imagemill("inspect", shard, "-n", "4", "--json").json["records"]]
+    data = bytearray(shard.read_bytes())
+    data[offsets[3] + 40] ^= 1
+    damaged = imagemill.project / "damaged"
+    damaged.write_bytes(data)
+    ended = imagemill("inspect", damaged, "--json")
+    assert ended.code == 1
+    assert [record["offset"] for record in ended.json["records"]] == offsets[:3]
+    assert f"damaged: byte offset {offsets[3]}" in ended.err
+
+
 def test_converts_an_index_without_a_spec(imagemill, tree):
     out = imagemill.project / "loose"
     ended = imagemill(

@@ -522,6 +522,8 @@ def test_compressed_versions(tmp_path, damage, caught_by):
     replace_object(built, name, damage((built.folder / name).read_bytes()))
     report = validate(built)
     assert failed(report) == caught_by
+    # Without the full scan, the sample finds it or, at the very end, nothing does; it is never a crash.
+    assert failed(validate(built, Validation(max_rejected=0.05, full_scan_bytes=0))) <= caught_by
     if not caught_by:
         assert report.sample.records == 60
 

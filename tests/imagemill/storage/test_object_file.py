@@ -2,6 +2,7 @@ import gzip
 
 import pytest
 
+from imagemill.errors import UnusableData
 from imagemill.storage import open_store
 from imagemill.storage.object_file import WINDOW_BYTES, open_object
 
@@ -25,3 +26,21 @@ def test_gzip_is_decompressed_on_the_way(store):
     store.write("x.gz", gzip.compress(CONTENT, 1))
     with open_object(store, "x.gz", compression="gzip") as file:
         assert file.read() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[:-100], id="cut"),
+        pytest.param(lambda data: b"junk" + data, id="no gzip"),
+        pytest.param(lambda data: data + b"junk", id="something behind it"),
+        pytest.param(lambda data: data[:-5] + b"\0" + data[-4:], id="another checksum"),
+    ],
+)
+def test_what_does_not_decompress_is_unusable_data_by_name(store, damage):
+    store.write("x.gz", damage(gzip.compress(CONTENT, 1)))
+    with (
+        pytest.raises(UnusableData, match=r"/x\.gz: does not decompress: "),
+        open_object(store, "x.gz", compression="gzip") as file,
+    ):
+        file.read()
