@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imagemill.storage.spool import TemporarySpool
 
 MAX_PARTS = 256
 """Each part is an open file."""
@@ -55,6 +56,6 @@ class Spill:
 
     def _file(self, part: int) -> IO[bytes]:
         if part not in self._files:
-            file = tempfile.SpooledTemporaryFile(_MEMORY_BYTES)  # noqa: SIM115 - the stack closes it
+            file = TemporarySpool(_MEMORY_BYTES)
             self._files[part] = self._stack.enter_context(file)
         return self._files[part]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +21,7 @@ from imagemill.storage.object_client import ObjectClient
 from imagemill.storage.object_faults import Doing
 from imagemill.storage.object_upload import MD5_TAG, Upload, attributes
 from imagemill.storage.retry import RequestFault
+from imagemill.storage.spool import TemporarySpool
 from imagemill.storage.store import (
     MissingObject,
     ObjectInfo,
@@ -186,7 +186,7 @@ class ObjectStore:
     def writer(self, key: str) -> Iterator[ObjectWriter]:
         """Streams an object that appears whole when the block ends well, and not at all when it raises."""
         name = self._new_name(key)
-        with tempfile.SpooledTemporaryFile(max_size=PIECE_BYTES) as spool:
+        with TemporarySpool(max_size=PIECE_BYTES) as spool:
             yield spool
             size = spool.tell()
 

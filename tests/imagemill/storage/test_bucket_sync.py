@@ -278,3 +278,11 @@ def test_the_settings_of_the_environment_reach_the_store(service):
     store = open_store(service.bucket, settings=settings)
     store.write("x", b"1")
     assert store.read("x") == b"1"
+
+
+def test_deleting_a_name_with_a_nul_touches_no_other(service, folder):
+    """The names to delete wait on disk; such a one was read back as two, and the second was a fresh upload."""
+    put_raw(service, "drafts\0keep")
+    fill(folder, {"keep": b"new"})
+    assert sync(folder, service.store(), delete=True) == SyncSummary(copied=1, copied_bytes=3, deleted=1)
+    assert contents(service.store()) == {"keep": b"new"}
