@@ -12,6 +12,7 @@ import click
 from imagemill.cli.launch import run
 from imagemill.cli.output import json_option, show
 from imagemill.errors import CallerError
+from imagemill.records.sharding import MAX_SHARDS
 from imagemill.storage.uri import normalise, split
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _HOW_WORKERS_GET_IT = frozenset({"extra_package", "extra_packages", "sdk_contain
 @click.option(
     "--option", "extra", multiple=True, metavar="NAME=VALUE", help="A Beam pipeline option; repeat as needed."
 )
-@click.option("--shards", type=click.IntRange(min=1), metavar="N", help="Shards in each split.")
+@click.option("--shards", type=click.IntRange(1, MAX_SHARDS), metavar="N", help="Shards in each split.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="ROWS", help="Convert only this many rows.")
 @click.option("--force", is_flag=True, help="Convert even when nothing changed.")
 @json_option

@@ -13,6 +13,7 @@ import click
 from imagemill.cli.launch import run
 from imagemill.cli.output import json_option, size
 from imagemill.errors import CallerError
+from imagemill.records.sharding import MAX_SHARDS
 
 
 @click.command()
@@ -22,7 +23,9 @@ from imagemill.errors import CallerError
     "--limit", type=click.IntRange(min=1), metavar="ROWS", help="Rehearse on this many rows; never published."
 )
 @click.option("--runner", metavar="NAME", help="local, prism, flink, portable or dataflow; by default the spec's.")
-@click.option("--shards", type=click.IntRange(min=1), metavar="N", help="Shards in each split, instead of the spec's.")
+@click.option(
+    "--shards", type=click.IntRange(1, MAX_SHARDS), metavar="N", help="Shards a split; by default the spec's."
+)
 @click.option("--approve", is_flag=True, help="Answer the spec's `approval: required` with yes.")
 @json_option
 def refresh(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from imagemill.cron import cron_problem
+from imagemill.records.sharding import MAX_SHARDS
 from imagemill.spec.alerts import Alerts
 from imagemill.spec.checks import Contradiction, check_location, contradictions, refuse
 from imagemill.spec.dataflow import Dataflow
@@ -201,7 +202,7 @@ class Shards(SpecPart):
     """Preferred bytes in one shard."""
     target_records: int = Field(10_000, gt=0)
     """Preferred records in one shard, so that small images still spread over the workers."""
-    count: dict[SplitName, Annotated[int, Field(ge=1, le=100_000)]] = Field(default_factory=dict)
+    count: dict[SplitName, Annotated[int, Field(ge=1, le=MAX_SHARDS)]] = Field(default_factory=dict)
     """Fixed counts by split, instead of the targets."""
 
 

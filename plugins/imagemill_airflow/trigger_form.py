@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from imagemill.records.sharding import MAX_SHARDS
 from imagemill.spec import DatasetSpec
 
 RUNNERS = {
@@ -82,7 +83,7 @@ def _how(spec: DatasetSpec) -> dict[str, Param]:
             examples=[2, 8],
         ),
         "shards": _optional_count(
-            100_000,
+            MAX_SHARDS,
             title="Shards in each split",
             description_md="Empty: the spec's targets decide, and the counts stay those of the published version.",
             examples=[8, 64],

@@ -41,6 +41,8 @@ def test_every_command_explains_itself(name):
             ["convert", "--index", "no.csv", "--output", "out", "--split", "train=0.5"], ["sum to"], id="half a split"
         ),
         pytest.param(["convert", "dots", "--runner", "spark2"], ["spark2", "flink"], id="an unknown runner"),
+        pytest.param(["convert", "dots", "--shards", "100000"], ["1<=x<=99999"], id="more shards than have names"),
+        pytest.param(["refresh", "dots", "--shards", "100000"], ["1<=x<=99999"], id="likewise, in a refresh"),
         pytest.param(["sync", "nowhere", "there"], ["nowhere"], id="a source that is not there"),
         pytest.param(["sync", "ftp://host/x", "there"], ["ftp", "gs://"], id="an unknown scheme"),
         pytest.param(["inspect", "nothing"], ["nothing"], id="a shard that is not there"),

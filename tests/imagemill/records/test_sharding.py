@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from imagemill.records.sharding import (
     HASH_SPACE,
+    MAX_SHARDS,
     MIN_RECORDS,
     ShardPolicy,
     index_name,
@@ -15,6 +16,7 @@ from imagemill.records.sharding import (
     shard_of,
     split_of,
 )
+from imagemill.spec import Shards
 
 MIB = 1 << 20
 KEYS = [f"images/{n:06d}.png" for n in range(60_000)]
@@ -135,3 +137,13 @@ def test_names():
     assert shard_name(dataset="cifar10", split="train", shard=3, shards=16) == "cifar10-train.tfrecord-00003-of-00016"
     assert shard_name(dataset="c", split="s", shard=0, shards=1, compression="gzip").endswith("-00000-of-00001.gz")
     assert index_name(dataset="cifar10", split="train", shard=3, shards=16) == "cifar10-train.index-00003-of-00016"
+
+
+def test_names_sort_by_number_as_far_as_a_spec_and_the_form_allow():
+    """`RecordReader` finds a key's shard by its place among the names."""
+    names = [shard_name(dataset="c", split="s", shard=shard, shards=MAX_SHARDS) for shard in (9, 10, MAX_SHARDS - 1)]
+    assert sorted(names) == names
+    assert {len(name) for name in names} == {len(names[0])}
+    assert Shards(count={"s": MAX_SHARDS}).count == {"s": MAX_SHARDS}
+    with pytest.raises(ValueError, match="less than or equal to 99999"):
+        Shards(count={"s": MAX_SHARDS + 1})

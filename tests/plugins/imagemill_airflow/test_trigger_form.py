@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.airflow_home import HOME
 
+from imagemill.records.sharding import MAX_SHARDS  # isort: skip
 from imagemill.spec import Conversion, DatasetSpec  # isort: skip  (after its settings)
 from imagemill_airflow.approval import REASON, answer_form  # isort: skip
 from imagemill_airflow.trigger_form import APPROVALS, RUNNERS, VERIFICATIONS, trigger_form  # isort: skip
@@ -51,6 +52,10 @@ def test_every_default_is_allowed_and_the_specs_own_choice_comes_first():
 
 def test_a_run_cannot_do_without_an_approval_that_the_spec_requires():
     assert trigger_form(spec(approval="required"))["approval"].schema["enum"] == ["required"]
+
+
+def test_no_more_shards_than_have_names():
+    assert trigger_form(spec())["shards"].schema["maximum"] == MAX_SHARDS
 
 
 def test_every_field_has_section_title_and_help():
