@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -11,9 +12,7 @@ from imagemill.errors import CallerError, UnusableData
 Document = TypeVar("Document", bound=BaseModel)
 
 
-def parse_document(
-    model: type[Document], data: bytes, *, where: str, what: str, newest: int, version_field: str = "schema_version"
-) -> Document:
+def parse_document(model: type[Document], data: bytes, *, where: str, what: str, newest: Mapping[str, int]) -> Document:
     """Reads a document.
 
     Args:
@@ -21,20 +20,21 @@ def parse_document(
         data: The object's bytes.
         where: Its URI, for the message.
         what: What to call it there.
-        newest: Latest version of its layout that this imagemill reads.
-        version_field: Field that holds its version.
+        newest: Latest versions that this imagemill reads, by the field that holds them.
 
     Raises:
         CallerError: It was written by a newer imagemill.
         UnusableData: It is something else, or damaged.
     """
     try:
-        version = TypeAdapter(dict[str, object]).validate_json(data).get(version_field)
-        if isinstance(version, int) and version > newest:
-            raise CallerError(
-                f"{where}: {what} version {version} is newer than this imagemill reads ({newest}); "
-                "upgrade imagemill to open it"
-            )
+        content = TypeAdapter(dict[str, object]).validate_json(data)
+        for field, known in newest.items():
+            version = content.get(field)
+            if isinstance(version, int) and version > known:
+                raise CallerError(
+                    f"{where}: the {what}'s {field} {version} is newer than this imagemill reads ({known}); "
+                    "upgrade imagemill to open it"
+                )
         return model.model_validate_json(data)
     except ValidationError as error:
         raise UnusableData(f"{where}: not a readable {what} ({error.error_count()} faults): {error}") from error

@@ -12,7 +12,8 @@ SCHEMA_VERSION = 1
 """Version of the manifest's own layout; a reader refuses a newer one."""
 
 FORMAT_VERSION = 1
-"""Version of every byte a conversion writes. A change of bytes needs a new one; it is part of the fingerprint."""
+"""Version of every byte a conversion writes. A change of bytes needs a new one; it is part of the fingerprint, and a
+reader refuses a newer one."""
 
 MANIFEST = "manifest.json"
 
@@ -92,7 +93,8 @@ class Manifest(_Frozen):
 
 def parse_manifest(data: bytes, *, where: str) -> Manifest:
     """Reads a manifest; `where` is its URI, for messages. `parse_document` tells what is refused."""
-    return parse_document(Manifest, data, where=where, what="manifest", newest=SCHEMA_VERSION)
+    newest = {"schema_version": SCHEMA_VERSION, "format_version": FORMAT_VERSION}
+    return parse_document(Manifest, data, where=where, what="manifest", newest=newest)
 
 
 def manifest_schema() -> dict[str, Any]:

@@ -112,6 +112,4 @@ def fingerprint_of(plan: ConversionPlan) -> str:
 
 def parse_plan(data: bytes, *, where: str) -> ConversionPlan:
     """Reads a plan; `where` is its URI, for messages. `parse_document` tells what is refused."""
-    return parse_document(
-        ConversionPlan, data, where=where, what="plan", newest=FORMAT_VERSION, version_field="format_version"
-    )
+    return parse_document(ConversionPlan, data, where=where, what="plan", newest={"format_version": FORMAT_VERSION})

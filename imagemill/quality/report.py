@@ -169,7 +169,8 @@ class Report(_Frozen):
 
 def parse_report(data: bytes, *, where: str) -> Report:
     """Reads a report; `where` is its URI, for messages. `parse_document` tells what is refused."""
-    return parse_document(Report, data, where=where, what="validation report", newest=REPORT_SCHEMA_VERSION)
+    newest = {"schema_version": REPORT_SCHEMA_VERSION}
+    return parse_document(Report, data, where=where, what="validation report", newest=newest)
 
 
 def raise_if_failed(report: Report) -> None:

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from imagemill.errors import CallerError, ImagemillError, UnusableData
 from imagemill.manifest import MANIFEST, FileEntry, Manifest, parse_manifest
-from imagemill.plan import PLAN, ConversionPlan
+from imagemill.plan import PLAN, ConversionPlan, parse_plan
 from imagemill.quality.report import REPORT, Report, Verdict, parse_report
 from imagemill.storage.store import MissingObject, ObjectInfo, Store
 
@@ -143,9 +143,9 @@ class VersionFolder:
     def plan(self) -> ConversionPlan:
         data = self._read(PLAN, "nobody knows what the version is made of; convert again")
         try:
-            return ConversionPlan.model_validate_json(data)
-        except ValidationError as error:
-            raise UnusableData(f"{self.uri}/{PLAN} is not a readable plan; convert again") from error
+            return parse_plan(data, where=f"{self.uri}/{PLAN}")
+        except UnusableData as error:
+            raise UnusableData(f"{error}; convert again") from error
 
     @cached_property
     def report(self) -> Report:

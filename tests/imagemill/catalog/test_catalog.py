@@ -228,6 +228,12 @@ def test_publish_refuses(catalog, output, prepare, message):
     [
         pytest.param(lambda folder: (folder / MANIFEST).unlink(), "did not finish", id="unfinished"),
         pytest.param(lambda folder: (folder / PLAN).unlink(), "convert again", id="no plan"),
+        pytest.param(
+            lambda folder: (folder / PLAN).write_text('{"format_version": 99}'), "upgrade imagemill", id="newer plan"
+        ),
+        pytest.param(
+            lambda folder: (folder / PLAN).write_text("{}"), "(?s)not a readable plan.*convert again", id="empty plan"
+        ),
         pytest.param(lambda folder: (folder / "labels.txt").unlink(), "gone or have another size", id="lost object"),
         pytest.param(
             lambda folder: (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes() + b"\n"),

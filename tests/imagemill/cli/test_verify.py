@@ -57,9 +57,16 @@ BAD = [
     pytest.param(
         lambda v: edit_manifest(v, lambda m: m.update(schema_version=99)),
         2,
-        "manifest version 99 is newer",
+        "manifest's schema_version 99 is newer",
         "upgrade imagemill",
         id="newer manifest",
+    ),
+    pytest.param(
+        lambda v: edit_manifest(v, lambda m: m.update(format_version=99)),
+        2,
+        "manifest's format_version 99 is newer",
+        "upgrade imagemill",
+        id="newer bytes",
     ),
     pytest.param(lambda v: cut(v, MANIFEST), 1, "not a readable manifest", "roll back", id="cut manifest"),
     pytest.param(
