@@ -47,7 +47,8 @@ def assign_labels(
 
     The spec's names decide, then the source's `labels.txt`, then what the rows say. Each may only add to the
     published names, at the end. Where only the rows speak, new names come in sorted order; cells that are integers
-    from 0 up (most of them seen, so that years are not taken for ids) keep their number as their id.
+    from 0 up (most of them seen, so that years are not taken for ids) keep their number as their id. A new name that
+    is the number of a published class is refused: it would double the classes in silence.
 
     Args:
         published: Names of the published version, empty if there is none.
@@ -125,7 +126,21 @@ def _new_names(published: Sequence[str], seen: set[str]) -> list[str]:
         count = max(numbers) + 1
         if count <= 2 * len(numbers | set(range(len(published)))):
             return [str(i) for i in range(len(published), count)]
-    return sorted(seen - set(published), key=_numbers_in_order)
+    new = seen - set(published)
+    _check_new(published, new)
+    return sorted(new, key=_numbers_in_order)
+
+
+def _check_new(published: Sequence[str], new: set[str]) -> None:
+    """Refuses a new class that is called as a published one is numbered: most likely the rows have ids now."""
+    ids = [int(cell) for cell in new if _ID.fullmatch(cell) and int(cell) < len(published)]
+    if ids:
+        first = min(ids)
+        raise CallerError(
+            f"the label {str(first)!r} is no published class, but the id of one ({published[first]!r}); if the index "
+            "has ids now, write names, or put the published names into the spec's labels.names: ids then count; "
+            f"if {str(first)!r} is a new class, put it into labels.names behind them"
+        )
 
 
 def _numbers_in_order(name: str) -> tuple[int, str]:

@@ -45,6 +45,24 @@ def test_contradictions_are_the_callers_mistake(published, declared, source, mes
         assign_labels(published=published, declared=declared, source=source, seen=[])
 
 
+@pytest.mark.parametrize(
+    ("published", "seen", "first"),
+    [
+        pytest.param(("cat", "dog"), ["0", "1"], "'0' is no published class, but the id of one \\('cat'\\)", id="all"),
+        pytest.param(
+            ("cat", "dog"), ["cat", "1"], "'1' is no published class, but the id of one \\('dog'\\)", id="some"
+        ),
+        pytest.param(("999", "2019"), ["2019", "1"], "the id of one \\('2019'\\)", id="beside years"),
+    ],
+)
+def test_ids_of_published_names_do_not_become_classes_of_their_own(published, seen, first):
+    with pytest.raises(CallerError, match=f"{first}.*labels.names"):
+        assign_labels(published=published, declared=(), source=(), seen=seen)
+    # What the message advises.
+    assert assign_labels(published=published, declared=published, source=(), seen=seen) == published
+    assert [LabelMap(published).resolve(cell) for cell in ("0", "1")] == [0, 1]
+
+
 def test_rows_are_not_read_where_the_names_are_known():
     def never():
         raise AssertionError("read")
