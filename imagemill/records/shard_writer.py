@@ -1,16 +1,6 @@
 """What makes a record of an image, and what writes a shard of records. No Beam: both are plain functions.
 
-from imagemill.plan import ConversionSettings
-from imagemill.records.shard_writer import Reference, ShardFiles, record_order, write_shard
-from imagemill.rows import Row
-from imagemill.storage import open_store
-
-settings = ConversionSettings(split_fractions={"train": 1.0})
-files = ShardFiles.named(dataset="pets", split="train", shard=0, shards=1)
-references = [Reference(Row("cat/1.png", "cat"), 0, "cat"), Reference(Row("dog/7.jpg", "dog"), 1, "dog")]
-images, output = open_store("photos"), open_store("pets")
-report = write_shard(sorted(references, key=record_order), files, images=images, output=output, settings=settings)
-print(report.entry.records, [(rejected.key, rejected.reason) for rejected in report.rejects])
+docs/records.md has an example.
 """
 
 from __future__ import annotations
