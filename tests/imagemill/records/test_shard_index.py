@@ -1,4 +1,5 @@
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -58,6 +59,16 @@ def test_the_layout_is_the_documented_one():
 def test_numpy_wraps_a_column_without_a_copy():
     index = ShardIndex(built([entry(key, number) for number, key in enumerate("abcdef")]), where="i")
     assert sorted(np.frombuffer(index.labels, dtype="<i4").tolist()) == list(range(6))
+
+
+def test_opening_costs_the_same_however_many_rows():
+    data = built([entry(f"k{number}", number) for number in range(20_000)])
+    tracemalloc.start()
+    index = ShardIndex(data, where="i")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(index) == 20_000
+    assert peak < 20_000, "less than a byte a row: no column is copied"
 
 
 @pytest.mark.parametrize("position", [-1, 1])
