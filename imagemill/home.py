@@ -25,8 +25,11 @@ def specs_dir(*, environment: Mapping[str, str] = os.environ, start: Path | None
     """
     if named := environment.get(SPECS_VARIABLE):
         folder = Path(named).expanduser().absolute()
-        if not folder.is_dir():
-            raise CallerError(f"{SPECS_VARIABLE} names {folder}, which is not a folder; point it at a folder of specs")
+        if not _is_folder(folder):
+            raise CallerError(
+                f"{SPECS_VARIABLE} names {folder}, which is not a folder that this user can reach; "
+                "point it at a folder of specs"
+            )
         return folder
     here = (start or Path.cwd()).absolute()
     above_package = Path(__file__).parents[1]
@@ -36,12 +39,16 @@ def specs_dir(*, environment: Mapping[str, str] = os.environ, start: Path | None
         above_package / _SPECS,
         above_package / "datasets",
     ):
-        if folder.is_dir():
+        if _is_folder(folder):
             return folder
     raise CallerError(
         f"no {_SPECS} in {here} or above it; "
         f"change to the project's folder, or set {SPECS_VARIABLE} to a folder of specs"
     )
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises below a folder that may not be entered
 
 
 def home(specs: Path, *, environment: Mapping[str, str] = os.environ) -> Path:

@@ -78,5 +78,8 @@ def installation(names: Sequence[str] = (), *, environment: Mapping[str, str] = 
 
 
 def nearest_folder(path: Path) -> Path:
-    """Returns the path itself where it exists, otherwise the nearest folder above it that does."""
-    return next(each for each in (path, *path.parents) if each.exists())
+    """Returns the path itself where it exists, otherwise the nearest folder above it that does.
+
+    What lies below a folder that this user may not enter counts as not there.
+    """
+    return next(each for each in (path, *path.parents) if os.access(each, os.F_OK))

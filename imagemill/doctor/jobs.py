@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from imagemill.doctor.finding import Finding, as_finding, fault, good, warning
 from imagemill.doctor.packages import DISTRIBUTION, installed_version
@@ -16,7 +17,7 @@ from imagemill.spec.dataflow import Dataflow
 from imagemill.storage.uri import is_local
 
 _PARTS = ("imagemill/__init__.py", "beam_jobs/__init__.py")
-_MAKE = "make one with `python -m build --wheel`"
+_MAKE = "make one with `python -m imagemill.worker_wheel FOLDER`"
 
 
 def check_job(spec: DatasetSpec, *, emulator: bool) -> Iterator[Finding]:
@@ -79,14 +80,16 @@ def judge_wheel(check: str, place: str) -> Finding:
         return fault(check, f"{path} cannot be read as a wheel ({error})", _MAKE)
     if missing := [part for part in _PARTS if part not in names]:
         return fault(check, f"{path} lacks {missing[0]}", f"it is not this project's wheel; {_MAKE}")
-    shipped, ours = path.name.split("-")[1], _our_version()
+    return _judge_version(check, path)
+
+
+def _judge_version(check: str, path: Path) -> Finding:
+    try:
+        shipped = str(parse_wheel_filename(path.name)[1])
+    except InvalidWheelFilename as error:
+        way_out = "rename it as `python -m imagemill.worker_wheel FOLDER` named it, or make it anew"
+        return fault(check, f"workers cannot install {path} by that name ({error})", way_out)
+    ours = installed_version(DISTRIBUTION)
     if ours is not None and shipped != ours:
         return fault(check, f"{path} is imagemill {shipped}, and this is {ours}", f"ship the same version: {_MAKE}")
     return good(check, f"{path} is imagemill {shipped}")
-
-
-def _our_version() -> str | None:
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return None

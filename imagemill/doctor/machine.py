@@ -43,7 +43,7 @@ def known_variables() -> set[str]:
 
 def check_variables(environment: Mapping[str, str], spec_files: Iterable[Path]) -> Iterator[Finding]:
     """Checks for misspelled variables; one that is like none of imagemill's is somebody else's."""
-    in_specs = {name for path in spec_files for name in _REFERENCE.findall(path.read_text(errors="replace"))}
+    in_specs = {name for path in spec_files for name in _referenced(path)}
     known = known_variables() | in_specs
     unknown = sorted(name for name in environment if name.startswith(_PREFIX) and name not in known)
     near = {name: difflib.get_close_matches(name, sorted(known), n=1, cutoff=_ALIKE) for name in unknown}
@@ -54,6 +54,13 @@ def check_variables(environment: Mapping[str, str], spec_files: Iterable[Path]) 
     if not any(near.values()):
         count = sum(name in known for name in environment)
         yield good("variables", f"{count} of imagemill's are set, and none is misspelled")
+
+
+def _referenced(path: Path) -> list[str]:
+    try:
+        return _REFERENCE.findall(path.read_text(errors="replace"))
+    except OSError:
+        return []  # the spec's own check says that it cannot be read
 
 
 def check_folder(folder: Path) -> Iterator[Finding]:

@@ -39,7 +39,10 @@ def check_source(spec: DatasetSpec, settings: ObjectStoreSettings) -> Iterator[F
 
 
 def _local_source(check: str, path: Path) -> Finding:
-    if not path.exists():
+    nearest = nearest_folder(path)
+    if nearest.is_dir() and not os.access(nearest, os.X_OK):
+        return fault(check, f"{nearest} cannot be entered", f"grant this user (id {os.getuid()}) the permission")
+    if nearest != path:
         return _missing(check, str(path))
     if not os.access(path, os.R_OK):
         return fault(check, f"{path} cannot be read", f"grant this user (id {os.getuid()}) read permission")
@@ -95,9 +98,6 @@ def check_pointer(spec: DatasetSpec, settings: ObjectStoreSettings) -> Iterator[
     from imagemill.catalog import Catalog
 
     check, output = f"published {spec.name}", spec.locations.output
-    if is_local(output) and not Path(parse(output).path).is_dir():
-        yield good(check, "nothing yet")
-        return
     with as_finding(check, advice=_ROLL_BACK.replace("NAME", spec.name)):
         published = Catalog(output, store=open_store(output, settings=settings)).current()
     yield good(check, published.uri if published else "nothing yet")

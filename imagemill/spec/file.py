@@ -95,7 +95,11 @@ def load_spec(path: Path, *, environment: Mapping[str, str] = os.environ) -> Dat
 
 
 def load_all(folder: Path, *, environment: Mapping[str, str] = os.environ) -> list[LoadedSpec | BrokenSpec]:
-    """Reads every spec in a folder, not in its subfolders, by name; no broken one hides another."""
+    """Reads every spec in a folder, not in its subfolders, by name; no broken one hides another.
+
+    Raises:
+        CallerError: The folder cannot be listed.
+    """
     return [_load(path, environment) for path in _spec_files(folder)]
 
 
@@ -122,9 +126,13 @@ def find_spec(name: str, *, folder: Path | None = None, environment: Mapping[str
 
 
 def _spec_files(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and not path.name.startswith(".")
-    )
+    try:
+        there = sorted(folder.iterdir())
+    except OSError as error:
+        raise CallerError(
+            f"the folder of specs {folder} cannot be listed: {error.strerror}; mend that first"
+        ) from error
+    return [path for path in there if path.suffix in (".yaml", ".yml") and not path.name.startswith(".")]
 
 
 def _load(path: Path, environment: Mapping[str, str]) -> LoadedSpec | BrokenSpec:

@@ -65,10 +65,10 @@ def _examine(specs: Path, home: Path) -> Iterator[Finding]:
 def _use_an_airflow(specs: Path, home: Path) -> bool:
     if any(name == "AIRFLOW_HOME" or name.startswith("AIRFLOW__") for name in os.environ):
         return True
-    if (Path.home() / "airflow" / "airflow.cfg").exists():
+    if os.access(Path.home() / "airflow" / "airflow.cfg", os.F_OK):  # the home may be one that nobody else may enter
         return True
     ours = home / "airflow"
-    if (ours / "airflow.db").is_file():
+    if os.access(ours / "airflow.db", os.F_OK):
         os.environ.update(airflow_environment(specs=specs, home_folder=home, airflow_home=ours))
         return True
     return False

@@ -103,7 +103,7 @@ def test_the_wheel_of_another_version_is_a_fault(tmp_path):
     finding = judge_wheel("workers x", wheel(tmp_path))
     assert finding.verdict == "fault"
     assert "is imagemill 0.0.1, and this is" in finding.says
-    assert "python -m build --wheel" in finding.advice
+    assert "python -m imagemill.worker_wheel" in finding.advice
 
 
 def test_another_projects_wheel_is_a_fault(tmp_path):

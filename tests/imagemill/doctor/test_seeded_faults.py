@@ -8,42 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.support.command import SPEC, Command
+from tests.support.command import SPEC
+from tests.support.doctor import BUCKET, IN_A_BUCKET, Doctor
 from tests.support.gcs.faults import Rule
-from tests.support.gcs.server import emulator
 from tests.support.servers import LOOPBACK, free_ports
-
-BUCKET = "doctor-bucket"
-IN_A_BUCKET = SPEC + f"locations: {{staging: 'gs://{BUCKET}/staging', output: 'gs://{BUCKET}/dots'}}\n"
-
-
-@pytest.fixture(scope="module")
-def gcs(tmp_path_factory):
-    with emulator(tmp_path_factory.mktemp("gcs"), buckets=[BUCKET]) as running:
-        yield running
-
-
-@pytest.fixture
-def command(tmp_path, gcs):
-    gcs.strike()
-    found = Command(tmp_path)
-    found.variables = {"STORAGE_EMULATOR_HOST": gcs.url, "IMAGEMILL_STORAGE_PAUSE_SECONDS": "0.01"}
-    return found
-
-
-class Doctor:
-    """What the command said."""
-
-    def __init__(self, command, *arguments):
-        self.ended = command("doctor", "--no-airflow", *arguments, "--json")
-        self.findings = self.ended.json["findings"]
-
-    def worst(self, verdict="fault"):
-        return [finding for finding in self.findings if finding["verdict"] == verdict]
-
-    def one(self, check, verdict="fault"):
-        (found,) = (finding for finding in self.worst(verdict) if finding["check"] == check)
-        return f"{found['says']} → {found['advice']}"
 
 
 def test_a_sound_installation_has_no_fault_and_is_left_as_it_was(command, gcs):
@@ -231,51 +199,6 @@ def test_a_published_version_that_is_gone(command):
     doctor = Doctor(command)
     assert doctor.ended.code == 1
     assert "manifest.json is gone" in doctor.one("published dots")
-
-
-CLOUD = "project: my-project, region: europe-west1, temp_location: 'gs://doctor-bucket/temp'"
-
-
-def on_dataflow(more=""):
-    conversion = f"conversion: {{runner: dataflow, dataflow: {{{CLOUD}{more}}}}}\n"
-    return IN_A_BUCKET.replace("conversion: {shards: {count: {train: 2, test: 1}}}\n", conversion)
-
-
-def test_workers_on_dataflow_get_what_is_installed_here_and_cannot_see_this_machine(command):
-    command.spec("dots", on_dataflow())
-    doctor = Doctor(command)
-    assert doctor.ended.code == 2
-    assert "Dataflow's workers cannot see this machine's emulator → unset STORAGE" in doctor.one("runner dots")
-    assert "made of what is installed here" in doctor.one("workers dots", "good")
-
-
-def test_a_wheel_for_dataflow_that_is_not_there(command):
-    command.spec("dots", on_dataflow(", worker_wheel: /nowhere/imagemill-1-py3-none-any.whl"))
-    assert "/nowhere/imagemill-1-py3-none-any.whl is not there → make one" in Doctor(command).one("workers dots")
-
-
-def on_flink(options):
-    conversion = f"conversion: {{runner: flink, runner_options: {{job_endpoint: 'h:1', {options}}}}}\n"
-    return SPEC.replace("conversion: {shards: {count: {train: 2, test: 1}}}\n", conversion)
-
-
-def test_workers_on_a_cluster_that_would_lack_the_project(command):
-    command.spec("dots", on_flink("environment_type: EXTERNAL"))
-    doctor = Doctor(command)
-    assert doctor.ended.code == 0
-    assert "workers would lack imagemill → name the wheel" in doctor.one("workers dots", "warning")
-
-
-def test_a_cluster_whose_only_worker_would_be_this_process(command):
-    command.spec("dots", on_flink(""))
-    assert "the only worker (environment_type LOOPBACK)" in Doctor(command).one("workers dots", "warning")
-
-
-def test_a_wheel_that_is_not_there(command):
-    command.spec("dots", on_flink("environment_type: EXTERNAL, extra_package: /nowhere/imagemill.whl"))
-    doctor = Doctor(command)
-    assert doctor.ended.code == 2
-    assert "/nowhere/imagemill.whl is not there → make one with `python -m build" in doctor.one("workers dots")
 
 
 def test_an_unknown_dataset_is_the_callers_mistake(command):

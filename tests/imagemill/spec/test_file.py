@@ -483,3 +483,8 @@ def test_reading_specs_imports_nothing_heavy():
     modules = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     heavy = {"numpy", "PIL", "apache_beam", "airflow", "tensorflow", "obstore", "click", "rich", "httpx", "jinja2"}
     assert not heavy & set(modules)
+
+
+def test_a_folder_of_specs_that_cannot_be_listed_is_named(tmp_path):
+    with pytest.raises(CallerError, match=r"the folder of specs .*/absent cannot be listed: No such file"):
+        load_all(tmp_path / "absent")
