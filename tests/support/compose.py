@@ -53,11 +53,14 @@ class ComposeStack:
     Attributes:
         project: Its name, in front of the names of all that it makes.
         dags: The DAGs folder that it mounts: a copy of ours, for more specs.
-        variables: What `.env` would hold.
+        variables: What `.env` would hold. A `.env` and an override file that are there are this machine's own: the
+            tests read neither, or they would publish to its bucket and write to its people.
+        root: The project's folder.
     """
 
-    def __init__(self, project: str, folder: Path) -> None:
+    def __init__(self, project: str, folder: Path, *, root: Path = ROOT) -> None:
         self.project = project
+        self.root = root
         self.dags = folder / "dags"
         shutil.copytree(ROOT / "dags", self.dags, ignore=shutil.ignore_patterns("__pycache__"))
         for path in (folder, self.dags, *self.dags.rglob("*")):  # the containers' user is somebody else
@@ -65,6 +68,8 @@ class ComposeStack:
         self.ui_port, self.mail_port = free_ports(2)
         self.variables = {
             "COMPOSE_PROJECT_NAME": project,
+            "COMPOSE_FILE": "docker-compose.yaml",
+            "COMPOSE_ENV_FILES": os.devnull,
             "COMPOSE_ANSI": "never",
             "IMAGEMILL_DAGS": str(self.dags),
             "IMAGEMILL_UI_PORT": str(self.ui_port),
@@ -78,10 +83,11 @@ class ComposeStack:
 
     def run(self, *command: str | Path, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs a command with the project's variables, from the project's folder."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
+        ours = ("IMAGEMILL_", "COMPOSE_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         ended = subprocess.run(
             [str(part) for part in command],
-            cwd=ROOT,
+            cwd=self.root,
             env=environment | self.variables | variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
