@@ -88,7 +88,7 @@ export IMAGEMILL_REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 
 stack: ## Bring the whole up with Docker Compose: Airflow, Postgres, an emulated bucket, a mail catcher
 	@deploy/stack/preflight.sh
-	docker compose up --build --wait
+	docker compose up --build --wait || { docker compose logs --no-log-prefix --tail 5 secrets init; exit 1; }
 	@echo "Airflow: http://localhost:$$(docker compose port api-server 8080 | sed 's/.*://'), with these logins:"
 	@docker compose exec -T api-server cat /run/imagemill/logins.json
 	@echo "Mail: http://localhost:$$(docker compose port mail 8025 | sed 's/.*://')"

@@ -49,8 +49,13 @@ memory() {
 }
 
 ports() {
-    local port holder
-    for port in $(awk '/published:/ {gsub(/"/, ""); print $2}' <<<"$settings"); do
+    local port holder published
+    published=$(awk '/published:/ {gsub(/"/, ""); print $2}' <<<"$settings" | sort)
+    for port in $(uniq --repeated <<<"$published"); do
+        fault "port $port is wanted twice; give IMAGEMILL_UI_PORT (Airflow) and IMAGEMILL_MAIL_PORT (mail) different" \
+            "ports in .env"
+    done
+    for port in $(uniq <<<"$published"); do
         [[ -z $(docker ps --quiet --filter "publish=$port" --filter "label=com.docker.compose.project=$project") ]] || continue
         (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || continue
         holder=$(docker ps --filter "publish=$port" --format '{{.Names}}')

@@ -56,6 +56,11 @@ def test_ports_in_use(told):
     assert "IMAGEMILL_MAIL_PORT" in line
 
 
+def test_one_port_for_both_pages(told, project):
+    (line,) = told(IMAGEMILL_MAIL_PORT=str(project.ui_port))
+    assert line.startswith(f"imagemill: port {project.ui_port} is wanted twice")
+
+
 def test_no_docker(told, tmp_path):
     (tmp_path / "dirname").symlink_to(shutil.which("dirname"))
     (line,) = told(shutil.which("bash"), PATH=str(tmp_path))
@@ -159,3 +164,7 @@ def test_a_database_that_is_not_this_stacks(database):
     ended = database.run("docker", "compose", "run", "--rm", "--no-deps", "-T", "init", check=False)
     assert ended.returncode == 1
     assert "another password than the volume `secrets`" in ended.stderr
+
+    ended = database.run("make", "stack", check=False)
+    assert ended.returncode != 0
+    assert "another password than the volume `secrets`" in ended.stdout + ended.stderr, "it is said where people look"
