@@ -18,8 +18,16 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 archive() { # archive NAME SERVICE FOLDER [TAR OPTION]...: the content of a folder, as a service of the stack sees it
+    local code=0
     docker compose run --rm --no-deps -T --entrypoint tar "$2" \
-        --create --xattrs --directory "$3" "${@:4}" . >"$folder/$1.tar"
+        --create --xattrs --directory "$3" "${@:4}" . >"$folder/$1.tar" || code=$?
+    # 1: a file changed while it was read. The stack keeps running, and its next refresh makes such a file anew.
+    ((code <= 1)) || exit "$code"
+    # An archive ends with two empty blocks; docker's own failures have the code 1, too.
+    [[ -s $folder/$1.tar && -z $(tail --bytes 1024 "$folder/$1.tar" | tr --delete '\0') ]] || {
+        echo "imagemill: the archive of $2's $3 is not whole; run it again" >&2
+        exit 1
+    }
 }
 docker compose exec -T postgres pg_dump --username=airflow --format=custom airflow >"$folder/database.dump"
 archive secrets secrets /run/imagemill

@@ -7,7 +7,13 @@ cd "$(dirname "$0")/../.."
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-tar --extract --file "$file" --directory "$folder" database.dump secrets.tar gcs.tar home.tar || {
+is_whole() {
+    tar --extract --file "$file" --directory "$folder" database.dump secrets.tar gcs.tar home.tar || return
+    local part
+    for part in secrets gcs home; do tar --list --file "$folder/$part.tar" >/dev/null || return; done
+    tar --list --file "$folder/secrets.tar" ./database-password >/dev/null
+}
+is_whole || {
     echo "imagemill: $file is not a whole backup; take another one" >&2
     exit 2
 }
@@ -18,6 +24,13 @@ if [[ ${2:-} != --replace && -n $(docker volume ls --quiet --filter "label=com.d
 fi
 # Of this checkout, which may be another release than the images at hand; and before anything is deleted.
 docker compose build --quiet
+# By the program that will read it, to its end: one that was cut short lists well.
+image=$(docker compose config --images | grep --max-count 1 ^postgres:)
+docker run --rm --interactive --network none --user postgres --entrypoint pg_restore "$image" --file=/dev/null \
+    <"$folder/database.dump" || {
+    echo "imagemill: the database's dump in $file is damaged; take another backup" >&2
+    exit 2
+}
 [[ ${2:-} != --replace ]] || docker compose down --volumes --remove-orphans
 
 extract() { # extract NAME SERVICE FOLDER

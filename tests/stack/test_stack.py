@@ -189,6 +189,16 @@ def test_a_backup_restores_runs_logins_and_datasets(stack, published, tmp_path):
     refused = stack.run(SCRIPTS / "backup.sh", file, check=False)
     assert (refused.returncode, "name another file" in refused.stderr) == (2, True)
 
+    damaged = tmp_path / "damaged.tar"
+    stack.run("tar", "--extract", "--file", file, "--directory", tmp_path)
+    with (tmp_path / "database.dump").open("r+b") as dump:
+        dump.truncate(dump.seek(0, 2) // 2)
+    parts = ("database.dump", "secrets.tar", "gcs.tar", "home.tar")
+    stack.run("tar", "--create", "--file", damaged, "--directory", tmp_path, *parts)
+    refused = stack.run(SCRIPTS / "restore.sh", damaged, "--replace", check=False)
+    assert (refused.returncode, "take another backup" in refused.stderr) == (2, True)
+    assert stack.containers().keys() >= {"postgres"}, "nothing was deleted"
+
     stack.compose("exec", "-T", "scheduler", "imagemill", "sync", "/opt/stack", OUTPUT, "--delete")
     refused = stack.run(SCRIPTS / "restore.sh", file, check=False)
     assert (refused.returncode, "add --replace" in refused.stderr) == (2, True)
