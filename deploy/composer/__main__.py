@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from packaging.requirements import Requirement
 
 from deploy.composer.deployment import Outcome, Target
 from deploy.composer.environment import Environment, problems, read_environment, to_install
@@ -71,7 +72,7 @@ def deploy(*, specs: Path, store: str | None, **options: Any) -> None:
     environment, packages = _look(**options)
     _refuse(environment, packages)
     with tempfile.TemporaryDirectory() as folder:
-        lay_out(Path(folder), specs=specs.absolute())
+        lay_out(Path(folder), specs=specs.absolute(), variables=environment.variables | _wanted(environment, store))
         _say(environment, Target(environment.bucket).deploy(Path(folder), by=whoami()))
     for line in _left(environment, packages, store):
         click.echo(line)
@@ -139,13 +140,19 @@ def _gcloud(*arguments: str) -> str:
 
 
 def _refuse(environment: Environment, packages: Packages | None) -> None:
-    if found := list(problems(environment, packages, required())):
+    if found := list(problems(environment, packages, required(), asked=_asked())):
         raise CallerError("\n".join(found))
     if packages is None:
         click.echo("its packages were not looked at: give what `list-packages` prints by --packages", err=True)
 
 
+def _asked() -> list[Requirement]:
+    return read_requirements(REQUIREMENTS.read_text())
+
+
 def _say(environment: Environment, outcome: Outcome) -> None:
+    for key in outcome.left:
+        click.echo(f"{environment.bucket}/{key} is left alone: it was deployed once, and somebody changed it since")
     if not outcome.uploaded and not outcome.deleted:
         click.echo(f"{environment.bucket} holds {outcome.id} already: nothing uploaded")
         return
@@ -158,15 +165,20 @@ def _say(environment: Environment, outcome: Outcome) -> None:
 def _left(environment: Environment, packages: Packages | None, store: str | None) -> list[str]:
     """Returns the commands that are left to the user; those that have nothing to do are told as such."""
     update = f"gcloud composer environments update {environment.arguments}"
-    asked = read_requirements(REQUIREMENTS.read_text())
     lines = [f"{update} --update-pypi-packages-from-file {shlex.quote(str(REQUIREMENTS))}"]
-    if not to_install(environment, packages, asked):
+    if not to_install(environment, packages, _asked()):
         lines = ["# packages: everything is installed"]
-    wanted = {"IMAGEMILL_HOME": WORKER_HOME, "IMAGEMILL_STORE": store or environment.variables.get("IMAGEMILL_STORE")}
-    changed = {name: value for name, value in wanted.items() if environment.variables.get(name) != (value or "")}
-    settings = ",".join(f"{name}={value or 'gs://YOUR-BUCKET/imagemill'}" for name, value in changed.items())
+    wanted = _wanted(environment, store)
+    changed = {name: value for name, value in wanted.items() if environment.variables.get(name) != value}
+    settings = ",".join(f"{name}={value}" for name, value in changed.items())
     lines += [f"{update} --update-env-variables={shlex.quote(settings)}" if changed else "# variables: all are set"]
     return ["left to you, each takes some minutes:", *(f"  {line}" for line in lines)]
+
+
+def _wanted(environment: Environment, store: str | None) -> dict[str, str]:
+    """Returns the variables that imagemill needs on the environment."""
+    known = environment.variables.get("IMAGEMILL_STORE")
+    return {"IMAGEMILL_HOME": WORKER_HOME, "IMAGEMILL_STORE": store or known or "gs://YOUR-BUCKET/imagemill"}
 
 
 def main() -> None:

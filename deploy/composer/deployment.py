@@ -1,8 +1,8 @@
 """Deploys a layout into a bucket, remembers what is ours there, and goes back to what was deployed before.
 
-`data/imagemill/deployment.json` names every object that deployments made, so that nothing else is ever overwritten or
-deleted. It is written before anything is uploaded: a deployment that was cut short is continued by running it again.
-Each deployment is kept as an archive, from which a rollback lays it out anew.
+`data/imagemill/deployment.json` names every object that deployments made, with its checksum, so that nothing else is
+ever overwritten or deleted. It is written before anything is uploaded: a deployment that was cut short is continued by
+running it again. Each deployment is kept as an archive, from which a rollback lays it out anew.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import google_crc32c
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deploy.composer.layout import OURS, files, is_seen_last
 from imagemill.errors import CallerError
-from imagemill.storage import ABSENT, MissingObject, Store, open_store
+from imagemill.storage import ABSENT, MissingObject, PreconditionFailed, Store, open_store
 from imagemill.storage.difference import Copy
+from imagemill.storage.settings import ObjectStoreSettings
 from imagemill.storage.sync import SyncSummary, plan, sync
 
 RECORD = f"{OURS}/deployment.json"
@@ -29,6 +31,9 @@ KEPT = 10
 
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip archive can hold: the same files give the same archive."""
+
+Checksums = Mapping[str, tuple[int, ...]]
+"""By an object's key, the CRC32C of each content that deployments gave it and that it may have."""
 
 
 class Deployment(BaseModel):
@@ -47,7 +52,7 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     deployments: tuple[Deployment, ...] = ()
-    owned: tuple[str, ...] = ()
+    owned: Checksums = {}
     """Every object that deployments made and that may be there."""
 
     @property
@@ -56,12 +61,17 @@ class Record(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What a deployment did; counts leave out its own record and archive."""
+    """What a deployment did; counts leave out its own record and archive.
+
+    Attributes:
+        left: Objects that would have been deleted, had nobody changed them: they are somebody else's now.
+    """
 
     id: str
     uploaded: int
     deleted: int
     unchanged: int
+    left: tuple[str, ...] = ()
 
 
 class Target:
@@ -69,10 +79,11 @@ class Target:
 
     Args:
         bucket: Its URI.
+        settings: How it is reached; by default as the environment says.
     """
 
-    def __init__(self, bucket: str) -> None:
-        self._store: Store = open_store(bucket)
+    def __init__(self, bucket: str, *, settings: ObjectStoreSettings | None = None) -> None:
+        self._store: Store = open_store(bucket, settings=settings)
 
     def record(self) -> Record:
         """Returns what is deployed.
@@ -86,24 +97,27 @@ class Target:
         """Makes the bucket hold what is laid out in a folder; does nothing where it does already.
 
         Raises:
-            CallerError: An object is in the way that no deployment made, or the bucket refuses.
+            CallerError: An object is in the way that no deployment made, the bucket refuses, or somebody else deployed
+                at the same time.
         """
         record, generation = self._read()
-        keys, name = list(files(folder)), _identity(folder)
+        ours, name = _checksums(folder), _identity(folder)
         layout = open_store(str(folder))
-        self._refuse_foreign(layout, keys, record)
+        self._refuse_foreign(layout, list(ours), record)
         if record.current != name:
             new = Deployment(id=name, at=now or datetime.now(UTC), by=by)
             self._keep(folder, name)
             others = tuple(each for each in record.deployments if each.id != name)
-            record = Record(deployments=(new, *others[: KEPT - 1]), owned=tuple(sorted({*record.owned, *keys})))
+            record = Record(deployments=(new, *others[: KEPT - 1]), owned=_either(record.owned, ours))
             generation = self._write(record, generation)
             for forgotten in others[KEPT - 1 :]:
                 self._store.delete(_archive(forgotten.id))
-        summary = self._sync(layout, record.owned)
-        if summary.deleted:
-            self._write(record.model_copy(update={"owned": tuple(keys)}), generation)
-        return Outcome(id=name, uploaded=summary.copied, deleted=summary.deleted, unchanged=summary.unchanged)
+        gone, left = self._departed(record.owned, ours)
+        summary = self._sync(layout, [*ours, *gone])
+        self._finish(record, ours, generation)
+        return Outcome(
+            id=name, uploaded=summary.copied, deleted=summary.deleted, unchanged=summary.unchanged, left=tuple(left)
+        )
 
     def unpack(self, deployment: str, folder: Path) -> None:
         """Lays out an earlier deployment in an empty folder.
@@ -129,6 +143,32 @@ class Target:
         if len(deployments) < 2:
             raise CallerError(f"{self._store.uri} has no deployment to go back to; deploy an older checkout instead")
         return deployments[1].id
+
+    def _departed(self, owned: Checksums, ours: Checksums) -> tuple[list[str], list[str]]:
+        """Returns what is there and laid out no more: as deployments made it, and as somebody else changed it."""
+        gone: list[str] = []
+        left: list[str] = []
+        for key in sorted(set(owned) - set(ours)):
+            if (info := self._store.stat(key, checksum=True)) is not None:
+                (gone if info.crc32c in owned[key] else left).append(key)
+        return gone, left
+
+    def _finish(self, record: Record, ours: Checksums, generation: str) -> None:
+        """Records what is ours now.
+
+        Raises:
+            CallerError: Somebody else deployed meanwhile.
+        """
+        where = self._store.uri
+        try:
+            if record.owned != ours:
+                self._write(record.model_copy(update={"owned": ours}), generation)
+            elif (info := self._store.stat(RECORD)) is None or info.generation != generation:
+                raise PreconditionFailed(f"{where}/{RECORD} is not the one that was written")
+        except PreconditionFailed as error:
+            raise CallerError(
+                f"somebody else deployed to {where} at the same time, and the two may have mixed; deploy once more"
+            ) from error
 
     def _sync(self, layout: Store, owned: Sequence[str]) -> SyncSummary:
         """Uploads what differs, modules before what imports them, and deletes what was ours and is no more."""
@@ -173,6 +213,14 @@ class Target:
 
 def _archive(name: str) -> str:
     return f"{ARCHIVES}/{name}.zip"
+
+
+def _checksums(folder: Path) -> dict[str, tuple[int, ...]]:
+    return {key: (google_crc32c.value((folder / key).read_bytes()),) for key in files(folder)}
+
+
+def _either(before: Checksums, after: Checksums) -> dict[str, tuple[int, ...]]:
+    return {key: (*{*before.get(key, ()), *after.get(key, ())},) for key in sorted({*before, *after})}
 
 
 def _identity(folder: Path) -> str:

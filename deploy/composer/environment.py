@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from deploy.composer.ranges import Packages, conflicts, lacking
+from deploy.composer.ranges import Packages, fits, out_of_range
 from imagemill.errors import CallerError
 from imagemill.storage.uri import parse
 
@@ -34,7 +35,7 @@ class Environment:
         bucket: URI of its bucket.
         service_account: Whom its workers act as.
         variables: The environment variables that are set on it.
-        custom: Packages that it was asked to install.
+        custom: Packages that it was asked to install, by canonical name.
     """
 
     project: str
@@ -44,7 +45,7 @@ class Environment:
     image: str
     bucket: str
     service_account: str
-    variables: Mapping[str, str]
+    variables: dict[str, str]
     custom: Mapping[str, str]
 
     @property
@@ -85,7 +86,7 @@ def read_environment(text: str, *, where: str) -> Environment:
             bucket=_bucket(config, described),
             service_account=config.get("nodeConfig", {}).get("serviceAccount", ""),
             variables=dict(software.get("envVariables", {})),
-            custom=dict(software.get("pypiPackages", {})),
+            custom={canonicalize_name(name): wanted for name, wanted in software.get("pypiPackages", {}).items()},
         )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise CallerError(
@@ -99,15 +100,19 @@ def _bucket(config: Mapping[str, Any], described: Mapping[str, Any]) -> str:
     return f"gs://{described['storageConfig']['bucket']}"
 
 
-def problems(environment: Environment, packages: Packages | None, needed: list[Requirement]) -> Iterator[str]:
+def problems(
+    environment: Environment, packages: Packages | None, needed: list[Requirement], *, asked: list[Requirement]
+) -> Iterator[str]:
     """Yields what keeps imagemill from running there, each with the way out.
 
     Args:
         environment: The environment.
         packages: What is installed in it; None where nobody has looked.
         needed: What imagemill needs.
+        asked: What of it the environment is to be asked to install; it may be there in an older version.
     """
-    newer = f"gcloud composer environments update {environment.arguments} --image-version IMAGE"
+    update = f"gcloud composer environments update {environment.arguments}"
+    newer = f"{update} --image-version IMAGE"
     image = environment.image
     if environment.generation != GENERATION or environment.airflow is None:
         yield f"{image} is not Composer {GENERATION}; create an environment of a composer-{GENERATION} image"
@@ -118,14 +123,26 @@ def problems(environment: Environment, packages: Packages | None, needed: list[R
             yield f"{image} does not fit: {wanted}; run `{newer}`"
     if environment.state not in ("", "RUNNING"):
         yield f"{environment.name} is {environment.state}; wait until it is RUNNING, or look at its page why it is not"
-    for conflict in conflicts(needed, packages or {}):
-        yield f"{conflict}; run `{newer}` with a build that has it, since Composer's own packages are not to be changed"
+    ours = {canonicalize_name(each.name) for each in asked} & environment.custom.keys()
+    for each, version in out_of_range(needed, packages or {}):
+        name, wanted = canonicalize_name(each.name), f"and imagemill wants {each.specifier}; run"
+        if name in ours:
+            continue  # `to_install` has it
+        if name in environment.custom:
+            yield f"{name} {version} is installed as somebody asked, {wanted} `{update} --update-pypi-package '{each}'`"
+        else:
+            why = "with a build that has it, since Composer's own packages are not to be changed"
+            yield f"{name} {version} is preinstalled, {wanted} `{newer}` {why}"
 
 
 def to_install(
     environment: Environment, packages: Packages | None, requirements: list[Requirement]
 ) -> list[Requirement]:
-    """Returns what the environment still lacks of what it is to be asked for."""
-    known = {name.lower().replace("_", "-") for name in environment.custom}
-    missing = lacking(requirements, packages or {})
-    return [each for each in missing if each.name not in known]
+    """Returns what the environment still lacks of what it is to be asked for, or has in another version."""
+
+    def is_there(requirement: Requirement) -> bool:
+        name = canonicalize_name(requirement.name)
+        version = (packages or {}).get(name)
+        return name in environment.custom if version is None else fits(requirement, version)
+
+    return [each for each in requirements if not is_there(each)]

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deploy.composer.ranges import REQUIREMENTS, ROOT
@@ -30,17 +30,18 @@ _METADATA = "METADATA"
 _PLUGIN = "plugins/imagemill_plugin.py"
 
 
-def lay_out(folder: Path, *, specs: Path) -> None:
+def lay_out(folder: Path, *, specs: Path, variables: Mapping[str, str]) -> None:
     """Writes all that is to be deployed into an empty folder.
 
     Args:
         folder: The folder.
         specs: Where the specs are.
+        variables: What the environment has set, or is to set, for the specs.
 
     Raises:
         CallerError: A spec is broken, there is none, or the wheel cannot be built.
     """
-    _check_specs(specs)
+    _check_specs(specs, variables)
     wheel = _build_wheel(folder / "wheel")
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
@@ -67,12 +68,13 @@ def is_seen_last(key: str) -> bool:
     return key in (_PLUGIN, *(f"dags/{name}" for name in DAG_FILES)) or key.startswith("dags/datasets/")
 
 
-def _check_specs(specs: Path) -> None:
+def _check_specs(specs: Path, variables: Mapping[str, str]) -> None:
     if not specs.is_dir():
         raise CallerError(f"{specs} is not a folder; name the folder of your specs by --specs")
-    loaded = load_all(specs)
+    loaded = load_all(specs, environment=variables)
     if broken := [each for each in loaded if isinstance(each, BrokenSpec)]:
-        raise CallerError("\n".join(str(each.error) for each in broken))
+        faults = "\n".join(str(each.error) for each in broken)
+        raise CallerError(f"{faults}\nspecs are read with the variables of the environment, not with yours")
     if not loaded:
         raise CallerError(f"{specs} holds no spec; write one, or name another folder by --specs")
 

@@ -86,12 +86,12 @@ def _version(text: str) -> Version | None:
         return None
 
 
-def conflicts(requirements: Iterable[Requirement], packages: Packages) -> Iterator[str]:
-    """Yields a line for each preinstalled package that is out of our range."""
+def out_of_range(requirements: Iterable[Requirement], packages: Packages) -> Iterator[tuple[Requirement, Version]]:
+    """Yields each package that is there in a version out of our range, with that version."""
     for requirement in requirements:
         version = packages.get(canonicalize_name(requirement.name))
-        if version is not None and not _fits(requirement, version):
-            yield f"{requirement.name} {version} is preinstalled, and imagemill wants {requirement.specifier}"
+        if version is not None and not fits(requirement, version):
+            yield requirement, version
 
 
 def lacking(requirements: Iterable[Requirement], packages: Packages) -> list[Requirement]:
@@ -99,7 +99,8 @@ def lacking(requirements: Iterable[Requirement], packages: Packages) -> list[Req
     return [each for each in requirements if canonicalize_name(each.name) not in packages]
 
 
-def _fits(requirement: Requirement, version: Version) -> bool:
+def fits(requirement: Requirement, version: Version) -> bool:
+    """Tells whether a version is in our range."""
     return requirement.specifier.contains(version, prereleases=True)
 
 
@@ -110,7 +111,7 @@ def requirements_text() -> str:
         CallerError: A package of the known Composer build is out of our range.
     """
     needed, there = required(), read_packages(PREINSTALLED.read_text(), where=str(PREINSTALLED))
-    if problems := list(conflicts(needed, there)):
+    if problems := [f"{each} does not allow the build's {version}" for each, version in out_of_range(needed, there)]:
         raise CallerError(f"{'; '.join(problems)}; widen the range in pyproject.toml, or name a newer build")
     return "".join(f"{requirement}\n" for requirement in lacking(needed, there))
 

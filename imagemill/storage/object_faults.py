@@ -14,13 +14,7 @@ from imagemill.storage.store import MissingObject, PreconditionFailed
 
 Doing = Literal["read", "list", "write", "delete", "look at"]
 
-_ROLES: dict[Doing, str] = {
-    "read": "roles/storage.objectViewer",
-    "look at": "roles/storage.objectViewer",
-    "list": "roles/storage.objectViewer",
-    "write": "roles/storage.objectUser",
-    "delete": "roles/storage.objectUser",
-}
+_READER, _WRITER = "roles/storage.objectViewer", "roles/storage.objectUser"
 
 _DETAIL_LENGTH = 300
 
@@ -104,13 +98,20 @@ def _refusal(fault: RequestFault, place: Place, doing: Doing) -> str:
     if fault.status == 401:
         return (
             "the store does not know this account; sign in anew with `gcloud auth application-default login`, or "
-            f"name a key of an account that has {_ROLES[doing]} on {bucket}"
+            f"name a key of an account that has {_role(doing, place)} on {bucket}"
         )
     if fault.status == 403 and _QUOTA.search(fault.detail):
         return f"a quota of {bucket} or its project is used up; raise it or free some, then run it again"
     if fault.status == 403:
-        return f"it lacks the permission; grant it {_ROLES[doing] if place.scheme == 'gs' else 'one'} on {bucket}"
+        return f"it lacks the permission; grant it {_role(doing, place)} on {bucket}"
     return f"{bucket} refuses the request; check the names of bucket and object"
+
+
+def _role(doing: Doing, place: Place) -> str:
+    """Returns what to grant; who reads before writing is spared a second refusal."""
+    if place.scheme != "gs":
+        return "a role that allows it"
+    return _WRITER if doing in ("write", "delete") else f"{_READER} (to write there, too: {_WRITER})"
 
 
 def _payment(payer: str) -> str:

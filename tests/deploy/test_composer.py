@@ -8,6 +8,7 @@ import tomllib
 import pytest
 from packaging.requirements import Requirement
 
+from deploy.composer import deployment
 from deploy.composer.environment import problems, read_environment, to_install
 from deploy.composer.ranges import (
     PREINSTALLED,
@@ -19,6 +20,9 @@ from deploy.composer.ranges import (
     requirements_text,
 )
 from imagemill.errors import CallerError
+from imagemill.storage import open_store
+from imagemill.storage.settings import ObjectStoreSettings
+from imagemill.storage.sync import sync
 from tests.support.command import SPEC
 from tests.support.composer import deploy, described, description
 from tests.support.gcs.faults import Rule
@@ -46,6 +50,7 @@ class Project:
         self.description = described(folder, self.bucket)
         self.packages = folder / "packages.txt"
         self.packages.write_text("".join(f"{name}=={version}\n" for name, version in DAY.items()))
+        self.settings = ObjectStoreSettings(gcs_endpoint=gcs.url, gcs_emulator=True)
         self.variables = {"STORAGE_EMULATOR_HOST": gcs.url, "IMAGEMILL_STORAGE_PAUSE_SECONDS": "0.01"}
 
     def __call__(self, command, *arguments):
@@ -63,10 +68,7 @@ class Project:
         self.store().write(key, content)
 
     def store(self):
-        from imagemill.storage import open_store
-        from imagemill.storage.settings import ObjectStoreSettings
-
-        return open_store(self.bucket, settings=ObjectStoreSettings(gcs_endpoint=self.gcs.url, gcs_emulator=True))
+        return open_store(self.bucket, settings=self.settings)
 
 
 @pytest.fixture
@@ -136,6 +138,45 @@ def test_only_what_changed_travels_and_only_what_was_ours_is_deleted(project):
     assert b"50" in project.read("dags/datasets/dots.yaml")
 
 
+def with_and_without_cats(project, *, between):
+    """Deploys a spec, then again without it, after something happened to its object."""
+    (project.specs / "cats.yaml").write_text(SPEC.replace("dots", "cats"))
+    project("deploy")
+    between()
+    (project.specs / "cats.yaml").unlink()
+    return project("deploy")
+
+
+def test_a_file_that_somebody_put_where_one_of_ours_was_deleted_by_hand_is_kept(project):
+    ended = with_and_without_cats(project, between=lambda: project.store().delete("dags/datasets/cats.yaml"))
+    assert "nothing uploaded" in ended.out
+    project.write("dags/datasets/cats.yaml")
+    assert "nothing uploaded" in project("deploy").out
+    assert project.read("dags/datasets/cats.yaml") == b"somebody else's"
+
+
+def test_a_file_that_somebody_put_where_a_deployment_that_was_cut_short_had_deleted_ours_is_kept(project):
+    last = Rule(kind="status", status=403, operation="upload", name="deployment.json", skip=1)
+    ended = with_and_without_cats(project, between=lambda: project.gcs.strike(last))
+    assert (ended.code, "dags/datasets/cats.yaml" in project.objects()) == (2, False)
+    project.write("dags/datasets/cats.yaml")
+    ended = project("deploy")
+    assert f"{project.bucket}/dags/datasets/cats.yaml is left alone" in ended.out
+    assert project.read("dags/datasets/cats.yaml") == b"somebody else's"
+    assert "left alone" not in project("deploy").out, "it is not ours any more"
+
+
+def test_a_file_of_a_deployment_that_was_cut_short_is_deleted_in_whichever_version_it_has(project):
+    def change():
+        (project.specs / "cats.yaml").write_text(SPEC.replace("dots", "cats").replace("40", "50"))
+        project.gcs.strike(Rule(kind="status", status=403, operation="upload", name="cats.yaml", times=-1))
+        assert project("deploy").code == 2
+        project.gcs.strike()
+
+    assert "deleted 1, " in with_and_without_cats(project, between=change).out
+    assert "dags/datasets/cats.yaml" not in project.objects()
+
+
 def test_what_somebody_changed_by_hand_is_put_right(project):
     project("deploy")
     project.write("dags/dataset_refresh.py")
@@ -192,6 +233,24 @@ def test_two_deployers_at_once_do_not_mix(project):
     assert b"50" not in project.read("dags/datasets/dots.yaml")
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_deployer_is_told_of_another_who_deployed_meanwhile(project, tmp_path, monkeypatch, changed):
+    layout, target = tmp_path / "layout", deployment.Target(project.bucket, settings=project.settings)
+    layout.mkdir()
+    (layout / "one.py").write_text("1")
+    target.deploy(layout, by="ann")
+    if changed:
+        (layout / "one.py").write_text("2")
+
+    def while_another_deploys(*arguments, **options):
+        project.write(deployment.RECORD, project.read(deployment.RECORD) + b"\n")
+        return sync(*arguments, **options)
+
+    monkeypatch.setattr(deployment, "sync", while_another_deploys)
+    with pytest.raises(CallerError, match=r"somebody else deployed to .* and the two may have mixed; deploy once more"):
+        target.deploy(layout, by="ann")
+
+
 def test_a_wrong_bucket(project):
     described(project.folder, "gs://no-such-bucket")
     ended = project("deploy")
@@ -204,7 +263,7 @@ def test_no_permission_on_the_bucket(project):
     project.gcs.strike(Rule(kind="status", status=403, times=-1))
     ended = project("deploy")
     assert ended.code == 2
-    assert f"roles/storage.objectViewer on {project.bucket}" in ended.err
+    assert f"(to write there, too: roles/storage.objectUser) on {project.bucket}" in ended.err
     assert ended.err.count("\n") == 1
 
 
@@ -213,6 +272,34 @@ def test_a_spec_that_this_version_does_not_know_is_not_deployed(project):
     ended = project("deploy")
     assert (ended.code, "There is no key `hologram`" in ended.err) == (2, True)
     assert project.objects() == set()
+
+
+def test_specs_are_read_with_the_variables_of_the_environment(project):
+    (project.specs / "dots.yaml").write_text(SPEC + "locations: {output: '${MY_ROOT}/dots'}\n")
+    project.variables["MY_ROOT"] = "gs://only-here"
+    ended = project("deploy")
+    assert (ended.code, "The environment variable `MY_ROOT` is not set" in ended.err) == (2, True)
+    assert "with the variables of the environment, not with yours" in ended.err
+    del project.variables["MY_ROOT"]
+    described(project.folder, project.bucket, envVariables={"MY_ROOT": "gs://there"})
+    assert project("deploy").code == 0
+
+
+def test_our_own_package_in_an_older_version_is_to_be_updated(project):
+    described(project.folder, project.bucket, pypiPackages={"obstore": ">=0.11"})
+    project.packages.write_text(project.packages.read_text() + "obstore==0.11.0\n")
+    ended = project("deploy")
+    assert ended.code == 0, ended.err
+    assert f"--update-pypi-packages-from-file {REQUIREMENTS}\n" in ended.out
+
+
+def test_a_package_that_somebody_asked_for_in_a_version_that_does_not_fit(project):
+    described(project.folder, project.bucket, pypiPackages={"Apache_Beam": "[gcp]==2.60.0"})
+    project.packages.write_text("apache-beam==2.60.0\n")
+    ended = project("deploy")
+    assert ended.code == 2
+    assert "apache-beam 2.60.0 is installed as somebody asked, and imagemill wants" in ended.err
+    assert "--update-pypi-package 'apache-beam[gcp]" in ended.err
 
 
 def test_an_environment_that_does_not_fit_is_left_alone(project):
@@ -237,13 +324,13 @@ def test_an_environment_that_does_not_fit_is_left_alone(project):
 )
 def test_images(image, says):
     environment = read_environment(json.dumps(description("gs://b", imageVersion=image)), where="")
-    found = list(problems(environment, DAY, required()))
+    found = list(problems(environment, DAY, required(), asked=[]))
     assert [says in each for each in found] == ([True] if says else [])
 
 
 def test_an_environment_that_is_being_updated_has_to_be_waited_for():
     text = json.dumps(description("gs://b") | {"state": "UPDATING"})
-    (found,) = problems(read_environment(text, where=""), None, required())
+    (found,) = problems(read_environment(text, where=""), None, required(), asked=[])
     assert "mill is UPDATING; wait until it is RUNNING" in found
 
 
