@@ -20,7 +20,7 @@ FROM tools AS wanted
 COPY pyproject.toml deploy/wanted.py ./
 # "true" adds TensorFlow (2.0 GB), the second reader of the validation; without it the native reader does it alone.
 ARG TENSORFLOW=false
-RUN python wanted.py airflow gcp postgres $([ "$TENSORFLOW" = false ] || echo tensorflow) >wanted.txt
+RUN python wanted.py airflow gcp postgres $(case "$TENSORFLOW" in [Tt]rue | 1) echo tensorflow ;; esac) >wanted.txt
 
 FROM tools AS packages
 COPY --from=wanted /source/wanted.txt ./

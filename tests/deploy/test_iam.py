@@ -77,6 +77,38 @@ def test_mistakes_are_explained_before_anything_is_done(arguments, says):
     assert f"iam.sh: {says}" in ended.stderr or says in ended.stderr
 
 
+GCLOUD = """#!/bin/sh
+case "$*" in
+*"service-accounts describe "*) grep -q "service-accounts create $(echo "$4" | cut -d@ -f1) " "$0.log" ;;
+*) echo "$*" >>"$0.log" ;;
+esac
+"""
+"""Remembers what it was told to do, and knows the accounts that it was told to create."""
+
+
+def test_applied_twice_it_makes_each_account_once(tmp_path):
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text(GCLOUD)
+    gcloud.chmod(0o755)
+    log = tmp_path / "gcloud.log"
+    log.touch()
+    for _ in range(2):
+        before = log.read_text()
+        ended = subprocess.run(
+            [SCRIPT, *shlex.split(EVERYTHING), "--apply"],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ended.stdout == ""
+    printed = [shlex.join(shlex.split(line)[1:]) for line in script(EVERYTHING).stdout.splitlines()]
+    first = before.splitlines()
+    assert first == [" ".join(shlex.split(line)) for line in printed], "what it prints is what it does"
+    second = log.read_text().removeprefix(before).splitlines()
+    assert second == [line for line in first if "service-accounts create" not in line]
+
+
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud, which checks its own commands, is not installed")
 def test_gcloud_understands_every_command(tmp_path):
     lines = script(EVERYTHING).stdout.splitlines()

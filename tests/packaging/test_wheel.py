@@ -4,6 +4,7 @@ import email
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -72,6 +73,15 @@ def test_the_contents_are_what_is_in_the_repository(archive):
         "licenses",
         "entry_points.txt",
     }
+
+
+def test_the_source_archive_holds_what_is_committed(tmp_path):
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, capture_output=True, check=True)
+    with tarfile.open(tmp_path / f"imagemill-{PROJECT['version']}.tar.gz") as opened:
+        names = {each.name.partition("/")[2] for each in opened if not each.isdir()}
+    committed = git("ls-files", "--cached", "--others", "--exclude-standard")
+    assert names == {*(path for path in committed if (ROOT / path).exists()), "PKG-INFO"}
 
 
 def test_the_command_is_installed(archive):

@@ -12,7 +12,7 @@ import pytest
 
 import imagemill as library
 from imagemill.catalog import read_manifest
-from tests.support.compose import ONE_SHOT, SCRIPTS, seconds_at_work, states
+from tests.support.compose import ONE_SHOT, SCRIPTS, ComposeStack, seconds_at_work, states
 from tests.support.runners import ROOT
 from tests.support.servers import LOOPBACK
 
@@ -134,6 +134,14 @@ def test_the_image_has_the_locked_packages_and_no_tool(stack):
         assert stack.run("docker", "compose", "exec", "-T", "scheduler", "which", tool, check=False).returncode
 
 
+def test_the_image_says_what_it_was_made_of(stack):
+    labels = stack.containers()["scheduler"]["Config"]["Labels"]
+    revision = stack.run("git", "rev-parse", "HEAD").stdout.strip()
+    version = stack.run("git", "describe", "--tags", "--always").stdout.strip()
+    said = {name: labels[f"org.opencontainers.image.{name}"] for name in ("title", "revision", "version")}
+    assert said == {"title": "imagemill", "revision": revision, "version": version}
+
+
 def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -147,6 +155,14 @@ def test_a_refresh_publishes_on_the_emulator(stack, published, tmp_path):
     assert {name: split.num_examples for name, split in info.splits.items()} == {"train": 600, "test": 120}
     assert library.RecordReader(str(version))[7].encoded
     assert read_manifest(str(version)).rejected == 0
+
+
+@pytest.mark.parametrize("before", [(), ("python", "-m", "imagemill_airflow.signed_in")])
+def test_the_doctor_finds_it_sound(stack, published, before):
+    command = ("docker", "compose", "exec", "-T", "scheduler", *before, "imagemill", "doctor", "shapes", "--json")
+    asked = stack.run(*command, check=False)
+    faults = [each for each in json.loads(asked.stdout)["findings"] if each["verdict"] == "fault"]
+    assert (asked.returncode, faults) == (0, [])
 
 
 def test_a_second_refresh_changes_nothing(stack, published):
@@ -211,6 +227,36 @@ def test_a_backup_restores_runs_logins_and_datasets(stack, published, tmp_path):
     run = stack.trigger("refresh_shapes")
     assert stack.finished(run) == "success"
     assert states(stack.tasks(run))["convert_images"] == "skipped"
+
+
+ROTATIONS = {
+    "The stack's logins and signing keys": {"logins.json", "jwt-secret", "api-secret-key"},
+    "The stack's database password": {"database-password", "database-url"},
+    "The stack's Fernet key": {"fernet-key"},
+}
+
+
+@pytest.mark.parametrize("what", ROTATIONS)
+def test_a_secret_is_rotated_as_the_page_says(stack, published, what):
+    """The commands are those of docs/operate.md, word for word."""
+    page = (ROOT / "docs" / "operate.md").read_text()
+    _, _, after = page.partition(f"- **{what}**")
+    block = after.split("```console\n")[1].split("```")[0]
+    before = secrets_of(stack)
+    for command in re.findall(r"^ *\$ (.*)$", block, re.MULTILINE):
+        stack.run("sh", "-c", command)
+    now = secrets_of(stack)
+    assert now.keys() == before.keys()
+    assert {name for name, digest in now.items() if digest != before[name]} == ROTATIONS[what]
+    assert stack.api("GET", published).json()["state"] == "success"
+    run = stack.trigger("refresh_shapes")
+    assert stack.finished(run) == "success", stack.explain(run)
+
+
+def secrets_of(stack: ComposeStack) -> dict[str, str]:
+    """Returns a digest of each secret, by its file's name."""
+    listing = stack.compose("exec", "-T", "scheduler", "sh", "-c", "cd /run/imagemill && sha256sum *")
+    return {name: digest for digest, name in (line.split() for line in listing.splitlines())}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
