@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _examine(specs: Path, home: Path) -> Iterator[Finding]:
-    if not _use_an_airflow(specs, home):
+    if not use_an_airflow(specs, home):
         yield skipped("airflow", "none has run here yet; `make up` starts one, or name yours by AIRFLOW_HOME")
         return
     logging.disable(logging.WARNING)
@@ -62,7 +62,8 @@ def _examine(specs: Path, home: Path) -> Iterator[Finding]:
     yield from check_dags()
 
 
-def _use_an_airflow(specs: Path, home: Path) -> bool:
+def use_an_airflow(specs: Path, home: Path) -> bool:
+    """Tells whether there is an Airflow; points this process at the one that `make up` uses where it names none."""
     if any(name == "AIRFLOW_HOME" or name.startswith("AIRFLOW__") for name in os.environ):
         return True
     if os.access(Path.home() / "airflow" / "airflow.cfg", os.F_OK):  # the home may be one that nobody else may enter
@@ -128,7 +129,7 @@ def check_mail(datasets: Sequence[DatasetSpec]) -> Iterator[Finding]:
         if connection is None:
             says = f"Airflow has no connection {conn_id!r}, and {', '.join(names)} would mail failures by it"
             way_out = f"airflow connections add {conn_id} --conn-type smtp --conn-host HOST --conn-port PORT"
-            yield fault(check, says, way_out)
+            yield _absent(conn_id, says, way_out)
         else:
             yield _judge_server(check, connection)
 
@@ -154,23 +155,36 @@ def check_webhooks(datasets: Sequence[DatasetSpec]) -> Iterator[Finding]:
         check = f"connection {conn_id}"
         if _connection(conn_id) is None:
             says = f"Airflow has no connection {conn_id!r}, by which events would be posted"
-            yield fault(check, says, f"airflow connections add {conn_id} --conn-type http --conn-host URL")
+            yield _absent(conn_id, says, f"airflow connections add {conn_id} --conn-type http --conn-host URL")
         else:
             yield good(check, "is there")
 
 
 def check_google() -> Iterator[Finding]:
-    """Looks for the Google connection that the environment names."""
-    from imagemill_airflow.google_connection import CONNECTION_VARIABLE
+    """Looks for the Google connection that the environment names; Airflow's default need not be there."""
+    from imagemill_airflow.google_connection import CONNECTION_VARIABLE, connection_id
 
-    if not (conn_id := os.environ.get(CONNECTION_VARIABLE)):
+    if not (conn_id := connection_id()):
         return
-    check = f"connection {conn_id}"
-    if _connection(conn_id) is None:
+    if _connection(conn_id) is not None:
+        yield good(f"connection {conn_id}", "is there")
+    elif CONNECTION_VARIABLE in os.environ or _variable(conn_id) in os.environ:
         says = f"{CONNECTION_VARIABLE} names {conn_id!r}, and Airflow has no such connection"
-        yield fault(check, says, f"airflow connections add {conn_id} --conn-type google_cloud_platform, or unset it")
-    else:
-        yield good(check, "is there")
+        way_out = f"airflow connections add {conn_id} --conn-type google_cloud_platform, or unset it"
+        yield _absent(conn_id, says, way_out)
+
+
+def _variable(conn_id: str) -> str:
+    return f"AIRFLOW_CONN_{conn_id.upper()}"
+
+
+def _absent(conn_id: str, says: str, way_out: str) -> Finding:
+    """Returns what is to be said of a connection that Airflow does not find; it tells nobody of one it cannot read."""
+    check, variable = f"connection {conn_id}", _variable(conn_id)
+    if not os.environ.get(variable):
+        return fault(check, says, way_out)
+    says = f"{variable} is set, and Airflow cannot read it as a connection"
+    return fault(check, says, "write it as JSON whose quotes and braces match, or as a URI (in the stack, in .env)")
 
 
 def _connection(conn_id: str) -> Connection | None:

@@ -121,7 +121,8 @@ No run can start until this is fixed; other datasets are not affected.
 {error}
 ```
 
-`imagemill specs` checks all specs without Airflow.
+Where the spec was written for a newer imagemill than this one, upgrade the installation. `imagemill specs` checks all
+specs without Airflow.
 """
 
 

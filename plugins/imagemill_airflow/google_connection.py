@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -33,14 +33,17 @@ def connection_id() -> str:
 
 
 @contextmanager
-def google_connection() -> Iterator[None]:
+def google_connection(find: Callable[[str], Any] | None = None) -> Iterator[None]:
     """Signs this process in, and the processes that it starts meanwhile; also a decorator.
+
+    Args:
+        find: Finds a connection by its id; by default as a task does.
 
     Raises:
         CallerError: The named connection does not exist, or signs in by what a process of its own cannot use.
     """
     with ExitStack() as files:
-        variables = _variables(_Fields(connection_id()), files)
+        variables = _variables(_Fields(connection_id(), find), files)
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:
@@ -59,9 +62,9 @@ def impersonation() -> dict[str, str]:
 class _Fields:
     """What a connection holds."""
 
-    def __init__(self, conn_id: str) -> None:
+    def __init__(self, conn_id: str, find: Callable[[str], Any] | None) -> None:
         self.conn_id = conn_id
-        self._extras = _extras(conn_id)
+        self._extras = _extras(conn_id, find)
 
     def get(self, name: str) -> Any:
         """Returns a field; None where it is not there or empty."""
@@ -88,14 +91,14 @@ class _Fields:
         return found
 
 
-def _extras(conn_id: str) -> Mapping[str, Any]:
+def _extras(conn_id: str, find: Callable[[str], Any] | None) -> Mapping[str, Any]:
     from airflow.sdk import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     if not conn_id:
         return {}
     try:
-        found = Connection.get(conn_id)
+        found = (find or Connection.get)(conn_id)
     except AirflowNotFoundException:
         if CONNECTION_VARIABLE not in os.environ:
             return {}

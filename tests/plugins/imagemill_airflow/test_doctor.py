@@ -89,6 +89,16 @@ def test_nobody_to_send_the_mail_and_a_dag_that_cannot_be_imported(command, tmp_
     assert found["airflow scheduler"].startswith("warning: is not running")
 
 
+def test_connections_in_variables_that_airflow_cannot_read(command):
+    for conn_id in ("SMTP_DEFAULT", "GOOGLE_CLOUD_DEFAULT"):
+        command.variables[f"AIRFLOW_CONN_{conn_id}"] = '{"conn_type": "smtp", "host": "mail"'
+    code, found = findings(command)
+    assert code == 2
+    for conn_id in ("smtp_default", "google_cloud_default"):
+        says = f"fault: AIRFLOW_CONN_{conn_id.upper()} is set, and Airflow cannot read it"
+        assert found[f"connection {conn_id}"].startswith(says)
+
+
 def test_a_mail_server_that_does_not_answer_is_temporary(command):
     command.variables["AIRFLOW_CONN_SMTP_DEFAULT"] = f"smtp://{LOOPBACK}:{free_ports(1)[0]}"
     code, found = findings(command)
