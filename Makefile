@@ -93,7 +93,7 @@ stack: ## Bring the whole up with Docker Compose: Airflow, Postgres, an emulated
 	@docker compose exec -T api-server cat /run/imagemill/logins.json
 	@echo "Mail: http://localhost:$$(docker compose port mail 8025 | sed 's/.*://')"
 
-stack-test: setup ## Test the stack and the worker image (needs Docker; about ten minutes)
+stack-test: setup ## Test the stack and the worker image (needs Docker; about a quarter of an hour)
 	$(BIN)/pytest tests/stack
 
 stack-down: ## Stop the stack; PURGE=1 deletes its data too
