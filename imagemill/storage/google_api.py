@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from imagemill.storage.object_client import ObjectClient
-from imagemill.storage.object_faults import Doing
+from imagemill.storage.object_faults import Doing, answer_fault
 from imagemill.storage.retry import RequestFault
 
 Resource = dict[str, Any]
@@ -101,6 +101,17 @@ class GoogleApi:
         """
         self.request("delete", name, "DELETE", self._path(name))
 
+    def put(self, name: str, content: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Stores an object by one attempt of the XML API, and returns the answer's headers.
+
+        That API's conditions and checksums are headers (https://cloud.google.com/storage/docs/xml-api/reference-headers).
+
+        Raises:
+            RequestFault: It was not answered with success.
+        """
+        path = f"/{quote(self._client.bucket, safe='')}/{quote(name, safe='')}"
+        return self._once("PUT", path, content=content, headers=headers).headers
+
     def begin_upload(self, name: str, metadata: Mapping[str, str]) -> str:
         """Opens a resumable upload and returns its URL."""
         params = {"uploadType": "resumable", "name": name}
@@ -134,20 +145,11 @@ class GoogleApi:
         signed = {"Authorization": f"Bearer {token.text}"} if token else {}
         try:
             answer = self._http.request(method, path, headers={**signed, **headers}, **options)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise RequestFault(None, str(error) or type(error).__name__) from error
         if answer.status_code >= 400:
-            raise RequestFault(answer.status_code, _message(answer))
+            raise answer_fault(answer.status_code, answer.text)
         return answer
 
     def _path(self, name: str) -> str:
         return f"{self._objects}/{quote(name, safe='')}"
-
-
-def _message(answer: httpx.Response) -> str:
-    try:
-        error = answer.json()["error"]
-        reasons = " ".join(part.get("reason", "") for part in error.get("errors", ()))
-        return f"{error['message']} {reasons}".strip()
-    except (ValueError, LookupError, TypeError, AttributeError):  # the body is no error of this API
-        return answer.text

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from imagemill.storage.copying import stream_in
 from imagemill.storage.google_api import GoogleApi, Resource
-from imagemill.storage.google_upload import CHUNK_BYTES, GoogleUpload, crc32c_number
+from imagemill.storage.google_upload import CHUNK_BYTES, ConditionalUpload, GoogleUpload, crc32c_number
 from imagemill.storage.object_client import OPEN_CLIENTS, ObjectClient
 from imagemill.storage.object_store import ObjectStore
-from imagemill.storage.object_upload import content_type
+from imagemill.storage.object_upload import Upload, content_type
 from imagemill.storage.store import MissingObject, ObjectInfo, ObjectWriter
 from imagemill.storage.uri import key_fault, parse
 
@@ -62,6 +62,11 @@ class GoogleStore(ObjectStore):
             self._api.delete(self._base + key)
         except MissingObject:
             return
+
+    def _upload(self, name: str, data: bytes, if_generation: str | None) -> Upload:
+        if if_generation is None:
+            return super()._upload(name, data, if_generation)
+        return ConditionalUpload(self._client, self._api, name, data, if_generation)
 
     def _stat(self, name: str) -> ObjectInfo | None:
         try:

@@ -1,4 +1,4 @@
-"""A resumable upload: an object of any size in flat memory, that appears whole and verified or not at all.
+"""Uploads that Google verifies before an object appears: a resumable one, of any size, and a conditional one.
 
 https://cloud.google.com/storage/docs/performing-resumable-uploads
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import google_crc32c
 import httpx
@@ -15,7 +17,11 @@ import httpx
 from imagemill.errors import TemporaryFault
 from imagemill.storage.google_api import GoogleApi
 from imagemill.storage.object_client import ObjectClient
+from imagemill.storage.object_upload import Upload, attributes
 from imagemill.storage.retry import RequestFault
+
+if TYPE_CHECKING:
+    from obstore import PutResult
 
 CHUNK_BYTES = 8 << 20
 """Bytes of one request: a multiple of 256 KiB, as the service demands; also what one upload holds in memory."""
@@ -34,6 +40,37 @@ def crc32c_text(crc32c: int) -> str:
 def crc32c_number(text: str) -> int:
     """Returns the checksum that the service wrote."""
     return int.from_bytes(base64.b64decode(text), "big")
+
+
+class ConditionalUpload(Upload):
+    """An object that replaces a certain generation: its checksum travels with it, so that no damage replaces anything.
+
+    Args:
+        client: The bucket.
+        api: Its API.
+        name: Full name of the object.
+        data: Its content.
+        if_generation: Generation it must have; `ABSENT` for none.
+    """
+
+    def __init__(self, client: ObjectClient, api: GoogleApi, name: str, data: bytes, if_generation: str) -> None:
+        super().__init__(client, name, data, if_generation, tags_are_digests=True)
+        self._api = api
+        self._headers = attributes(client, name) | {
+            "x-goog-hash": f"crc32c={crc32c_text(self.crc32c)}",
+            "x-goog-if-generation-match": if_generation or "0",
+        }
+
+    def attempt(self) -> PutResult:
+        try:
+            stored = self._api.put(self._name, self._data, self._headers)
+        except RequestFault as fault:
+            if fault.reason == "BadDigest":
+                raise RequestFault(None, "what arrived is not what was sent") from fault
+            self.uncertain |= fault.status != HTTPStatus.PRECONDITION_FAILED
+            raise
+        self.proved = True
+        return {"e_tag": None, "version": stored["x-goog-generation"]}
 
 
 class GoogleUpload:

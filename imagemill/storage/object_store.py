@@ -169,7 +169,7 @@ class ObjectStore:
             PreconditionFailed: `if_generation` is given and is not the object's generation.
         """
         name = self._new_name(key)
-        upload = Upload(self._client, name, data, if_generation, tags_are_digests=self.tags_are_digests)
+        upload = self._upload(name, data, if_generation)
         try:
             stored = self._run("write", name, upload.attempt)
         except PreconditionFailed:
@@ -222,6 +222,9 @@ class ObjectStore:
             self._run("delete", name, lambda: obstore.delete(self._client.backend, name))
         except MissingObject:
             return
+
+    def _upload(self, name: str, data: bytes, if_generation: str | None) -> Upload:
+        return Upload(self._client, name, data, if_generation, tags_are_digests=self.tags_are_digests)
 
     def _run(self, doing: Doing, name: str, attempt: Callable[[], T]) -> T:
         return self._client.run(doing, name, attempt)

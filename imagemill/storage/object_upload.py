@@ -82,8 +82,6 @@ class Upload:
         tag = MD5_TAG.fullmatch(stored["e_tag"] or "")
         self.proved = tag is not None and tag[1] == self._md5
         if tag and not self.proved and self._tags_are_digests:
-            if self._mode != "overwrite":  # the damaged object is ours, and may be replaced
-                self._mode = _mode(f"{stored['version'] or ''} {stored['e_tag']}")
             raise RequestFault(None, "what was stored is not what was sent")
         return stored
 

@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 _TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
 _OVERLOAD = frozenset({408, 429, 503})
+_TOO_FAST = frozenset({"ratelimitexceeded", "userratelimitexceeded"})
+"""Reasons of a 403 that means 429 (https://cloud.google.com/storage/docs/json_api/v1/status-codes)."""
 
 LONGEST_PAUSE_SECONDS = 20.0
 
@@ -29,21 +31,21 @@ class RequestFault(Exception):
     Attributes:
         status: The HTTP status; None where there was no whole answer.
         detail: What the service or the connection said.
+        reason: The service's own word for it, such as "NoSuchKey"; "" where it gave none.
     """
 
-    def __init__(self, status: int | None, detail: str) -> None:
+    def __init__(self, status: int | None, detail: str, reason: str = "") -> None:
         super().__init__(f"{status or 'no answer'}: {detail}")
-        self.status = status
-        self.detail = detail
+        self.status, self.detail, self.reason = status, detail, reason
 
     @property
     def temporary(self) -> bool:
-        return self.status is None or self.status in _TEMPORARY
+        return self.overload or self.status in _TEMPORARY
 
     @property
     def overload(self) -> bool:
         """Whether fewer requests at once would have helped."""
-        return self.status is None or self.status in _OVERLOAD
+        return self.status is None or self.status in _OVERLOAD or self.reason.casefold() in _TOO_FAST
 
     def __str__(self) -> str:
         if self.status is None:

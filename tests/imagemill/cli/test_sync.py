@@ -79,10 +79,21 @@ def test_a_refusal_names_the_place_the_account_and_the_way_out(gcs, sync, rule, 
     assert "as an anonymous caller" in ended.err
 
 
-@pytest.mark.parametrize("said", ["User project specified in the request is invalid.", "UserProjectAccessDenied"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"status": 400, "reason": "invalid", "message": "User project specified in the request is invalid."},
+        {"status": 403, "reason": "UserProjectAccessDenied"},
+        {
+            "status": 403,
+            "reason": "forbidden",
+            "message": "mill@demo does not have serviceusage.services.use access to the Google Cloud project.",
+        },
+    ],
+)
 def test_a_wrong_project_is_named(gcs, sync, imagemill, said):
     imagemill.variables["IMAGEMILL_GCS_USER_PROJECT"] = "mispelt"
-    gcs.strike(Rule(kind="status", status=400, reason=said, times=-1))
+    gcs.strike(Rule(kind="status", times=-1, **said))
     refused_in_one_line(sync("photos", "gs://mill/x"), "the project 'mispelt' cannot pay; check IMAGEMILL_GCS_USER_")
 
 

@@ -31,6 +31,8 @@ FILES = ShardFiles.named(dataset="toys", split="train", shard=0, shards=1)
 
 TEMPORARY = {
     **{str(status): Rule(kind="status", status=status, times=3) for status in (408, 429, 500, 502, 503, 504)},
+    "rate limit": Rule(kind="status", status=403, reason="rateLimitExceeded", times=3),
+    "an account's rate limit": Rule(kind="status", status=403, reason="userRateLimitExceeded", times=3),
     "reset": Rule(kind="reset", times=3),
     "lost answer": Rule(kind="lost answer", times=3),
     "reset in body": Rule(kind="reset in body", times=3),
@@ -44,6 +46,20 @@ TEMPORARY = {
 PERMANENT = {
     "no permission": (Rule(kind="status", status=403, reason="AccessDenied", times=-1), "grant it roles/storage"),
     "a full quota": (Rule(kind="status", status=403, reason="quotaExceeded", times=-1), "quota of gs://.* is used up"),
+    "a retention policy": (
+        Rule(kind="status", status=403, reason="retentionPolicyNotMet", times=-1),
+        "a retention policy or a hold of gs://",
+    ),
+    "no billing": (
+        Rule(
+            kind="status",
+            status=403,
+            reason="accountDisabled",
+            message="The project to be billed is associated with an absent billing account.",
+            times=-1,
+        ),
+        "has no billing account that works",
+    ),
     "no credentials": (Rule(kind="status", status=401, times=-1), "does not know this account; sign in"),
     "a name it refuses": (Rule(kind="status", status=400, times=-1), "refuses the request; check the names"),
     "the payer is missing": (
@@ -56,6 +72,8 @@ OUTAGES = {
     "unavailable": Rule(kind="status", status=503, times=-1),
     "resets": Rule(kind="reset", times=-1),
     "silence": Rule(kind="latency", seconds=30, times=-1),
+    "wrong content": Rule(kind="corrupt", times=-1),
+    "short body": Rule(kind="short body", times=-1),
 }
 
 
@@ -266,6 +284,17 @@ class TestConditionalWrites:
         place.service.gcs.strike(Rule(kind="lost answer", operation="upload", name=CURRENT))
         assert place.catalog().publish(NEW).moved
         assert place.current() == NEW
+
+    @pytest.mark.parametrize("damage", ["corrupt", "short body"])
+    def test_a_pointer_damaged_on_its_way_replaces_nothing(self, place, damage):
+        place.service.gcs.strike(
+            Rule(kind=damage, operation="upload", name=CURRENT),
+            Rule(kind="status", status=503, operation="upload", times=-1),
+        )
+        with pytest.raises(TemporaryFault):
+            place.catalog(storage_deadline_seconds=0.3).publish(NEW)
+        place.service.gcs.strike()
+        assert place.current() == OLD
 
     @pytest.mark.parametrize("fault", ["lost answer", "wrong content", "short body", "503", "reset"])
     def test_a_write_that_succeeded_in_the_end_knows_its_generation(self, place, fault):

@@ -31,6 +31,15 @@ HOSTILE = [
     "n" * 1000,
 ]
 
+MISLEADING = [
+    "status code: 503.png",
+    "NoSuchBucket.png",
+    "The specified bucket does not exist.",
+    "x - Server returned non-2xx status code: 503 Service Unavailable: <Code>NoSuchBucket<.png",
+    "quota for user project of a requester pays bucket",
+]
+"""Names that read like what a service answers."""
+
 
 def metadata(service, key):
     """What the service itself says of an object, asked without imagemill."""
@@ -44,7 +53,7 @@ def store(service):
     return service.store("some/prefix")
 
 
-@pytest.mark.parametrize("key", HOSTILE)
+@pytest.mark.parametrize("key", [*HOSTILE, *MISLEADING])
 def test_hostile_names_come_back(service, store, key):
     written = store.write(key, b"content")
     assert store.read(key) == b"content"
@@ -111,13 +120,14 @@ def test_listings_come_in_pages_and_each_page_is_asked_for_once(service, store):
     assert service.gcs.seen() == {"list": 2}
 
 
-def test_what_is_not_there(service, store):
+@pytest.mark.parametrize("key", ["missing", *HOSTILE, *MISLEADING])
+def test_what_is_not_there(service, store, key):
     for call in (store.read, lambda key: store.read_range(key, 0, 1), lambda key: store.read_range(key, 0, 0)):
         with pytest.raises(MissingObject, match="no such object"):
-            call("missing")
-    assert store.stat("missing") is None
-    assert list(store.list()) == []
-    store.delete("missing")
+            call(key)
+    assert store.stat(key) is None
+    assert list(store.list(key)) == []
+    store.delete(key)
 
 
 def test_size_is_decided_before_the_body_is_read(service, store):

@@ -50,6 +50,7 @@ class Rule:
         token: Regular expression, searched in the request's Authorization.
         status: The status of kind "status".
         reason: The reason in that answer's body, as Google words it; some faults differ by it alone.
+        message: The sentence beside it; by default one that tells the reason.
         seconds: The delay of kinds "latency" and "slow body".
         skip: Matching requests to let pass first.
         times: Matching requests to strike afterwards; -1 for all.
@@ -61,6 +62,7 @@ class Rule:
     token: str = ""
     status: int = 503
     reason: str = ""
+    message: str = ""
     seconds: float = 0.0
     skip: int = 0
     times: int = 1

@@ -85,9 +85,9 @@ class Front:
 
     async def _missing(self, asked: Asked) -> Answer:
         bucket = await self._upstream.has_bucket(asked.bucket)
-        if asked.xml:
-            return xml_error(404, "NoSuchKey" if bucket else "NoSuchBucket")
         gone = f"No such object: {asked.bucket}/{asked.name}" if bucket else "The specified bucket does not exist."
+        if asked.xml:
+            return xml_error(404, "NoSuchKey" if bucket else "NoSuchBucket", gone)
         return json_error(404, gone, "notFound")
 
 
@@ -117,7 +117,7 @@ async def _struck(rule: Rule, request: web.Request, asked: Asked, body: bytes, w
 
 
 def _refusal(rule: Rule, asked: Asked) -> Answer:
-    message = f"struck: {rule.reason or rule.status}"
+    message = rule.message or f"struck: {rule.reason or rule.status}"
     return xml_error(rule.status, rule.reason, message) if asked.xml else json_error(rule.status, message, rule.reason)
 
 
