@@ -10,17 +10,21 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imagemill.errors import CallerError, TemporaryFault
+from imagemill.storage.retry import RequestFault
 from imagemill.storage.settings import ObjectStoreSettings
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials as GoogleAuthCredentials
+    from google.auth.transport.requests import Request
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _CLOUD_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_FRESH = timedelta(minutes=5)
+_FRESH = timedelta(minutes=3, seconds=45)
+"""As google-auth has it: metadata servers hand the same token out until 4 minutes before it expires, so that asking
+earlier brings no other one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,8 @@ class GoogleIdentity:
     """Google credentials of any kind, refreshed when they are about to expire."""
 
     def __init__(self, credentials: GoogleAuthCredentials) -> None:
-        from google.auth.transport.requests import Request
-
         self._credentials = credentials
-        self._request = Request()
+        self._request, self._out_of_reach = _sign_in_request()
         self._lock = threading.Lock()
         self._token: Token | None = None
 
@@ -93,15 +95,39 @@ class GoogleIdentity:
 
         try:
             self._credentials.refresh(self._request)
-        except TransportError as error:
-            raise TemporaryFault(f"cannot reach Google to sign in as {self.account}: {error}; try again") from error
         except GoogleAuthError as error:
+            if error.retryable or self._out_of_reach() or isinstance(error, TransportError):
+                raise TemporaryFault(f"cannot reach Google to sign in as {self.account}: {error}; try again") from error
             raise CallerError(
                 f"Google refuses the credentials of {self.account}: {error}; sign in anew with "
                 "`gcloud auth application-default login`, or make a new key"
             ) from error
         expiry = self._credentials.expiry
         return Token(str(self._credentials.token), expiry.replace(tzinfo=UTC) if expiry else None)
+
+
+def _sign_in_request() -> tuple[Request, Callable[[], bool]]:
+    """Returns how google-auth asks, and what tells whether its latest request met a fault that may pass.
+
+    google-auth itself does not tell: it words a metadata server that does not answer, and an overloaded IAM service,
+    as a refusal. Its retries are cut short, as those of every request are counted in one place.
+    """
+    from google.auth.exceptions import TransportError
+    from google.auth.transport.requests import Request
+
+    class SignIn(Request):  # type: ignore[misc]
+        out_of_reach = False
+
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            self.out_of_reach = True
+            answer = super().__call__(*arguments, **options)
+            self.out_of_reach = (fault := RequestFault(answer.status, "")).temporary
+            if self.out_of_reach:
+                raise TransportError(str(fault))
+            return answer
+
+    request = SignIn()
+    return request, lambda: request.out_of_reach
 
 
 def _is_stale(token: Token) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -22,12 +24,15 @@ class TokenServer:
     Attributes:
         url: Its base URL.
         status: What a sign-in is answered with.
+        iam_status: What IAM answers to who wants to act as another account.
+        scopes: Those of every sign-in and of every account that was acted as, by path.
         tokens: Sign-ins so far: the tokens are `token-1`, `token-2` and so on.
         seen: Headers of every listing.
     """
 
     def __init__(self) -> None:
-        self.status, self.tokens, self.seen = 200, 0, list[dict[str, str]]()
+        self.status, self.iam_status, self.tokens, self.seen = 200, 200, 0, list[dict[str, str]]()
+        self.scopes = list[tuple[str, str]]()
         ours = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,13 +47,26 @@ class TokenServer:
                 self.wfile.write(body)
 
             def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
                 ours.tokens += 1
+                if self.path != "/token":
+                    self.act_as(json.loads(body))
+                    return
+                claims = parse_qs(body.decode())["assertion"][0].split(".")[1]
+                ours.scopes.append((self.path, json.loads(urlsafe_b64decode(claims + "=="))["scope"]))
                 token = {"access_token": f"token-{ours.tokens}", "expires_in": 3600, "token_type": "Bearer"}
                 refusal = {"error": "invalid_grant", "error_description": "account not found"}
                 self.answer(ours.status, token if ours.status == 200 else refusal)
 
+            def act_as(self, wanted):
+                ours.scopes.append((self.path, " ".join(wanted["scope"])))
+                given = {"accessToken": f"token-{ours.tokens}", "expireTime": "2100-01-01T00:00:00Z"}
+                self.answer(ours.iam_status, given if ours.iam_status == 200 else {"error": {"message": "refused"}})
+
             def do_GET(self):
+                if self.path.startswith("/computeMetadata/"):
+                    self.answer(404, {})
+                    return
                 ours.seen.append(dict(self.headers))
                 fresh = self.headers.get("Authorization") != "Bearer token-1"
                 self.answer(*((200, {"items": []}) if fresh else (401, {"error": {"message": "expired"}})))

@@ -4,8 +4,11 @@ import datetime
 import json
 from contextlib import contextmanager
 
+import google.auth.compute_engine
 import google.auth.credentials
+import google.auth.iam
 import pytest
+from google.auth.compute_engine import _metadata
 
 from imagemill.errors import CallerError, TemporaryFault
 from imagemill.storage import open_store
@@ -71,6 +74,35 @@ def test_a_sign_in_that_is_out_of_reach_is_a_temporary_fault(key_file, token_ser
         list(open_store("gs://out-of-reach", settings=settings).list())
 
 
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_sign_in_that_is_overloaded_is_a_temporary_fault(key_file, token_server, status):
+    token_server.status = status
+    identity = google_identity(ObjectStoreSettings(gcs_key_file=key_file))
+    with pytest.raises(TemporaryFault, match="cannot reach Google to sign in"):
+        identity.token()
+    token_server.status = 200
+    assert identity.token().text == f"token-{token_server.tokens}"
+
+
+@pytest.fixture
+def metadata_server(token_server, monkeypatch):
+    """The token server as the one that virtual machines ask; it knows no account, and google-auth does not wait."""
+    monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", token_server.url.removeprefix("http://"))
+    monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
+    return token_server
+
+
+def test_a_metadata_server_out_of_reach_is_a_temporary_fault(metadata_server):
+    metadata_server.server.socket.close()
+    with pytest.raises(TemporaryFault, match="cannot reach Google to sign in"):
+        GoogleIdentity(google.auth.compute_engine.Credentials()).token()
+
+
+def test_a_machine_without_an_account_is_the_callers_mistake(metadata_server):
+    with pytest.raises(CallerError, match="refuses the credentials"):
+        GoogleIdentity(google.auth.compute_engine.Credentials()).token()
+
+
 def test_without_credentials_the_way_out_is_named(monkeypatch, tmp_path):
     with no_other_credentials(monkeypatch, tmp_path), pytest.raises(CallerError, match="IMAGEMILL_GCS_ANONYMOUS=1"):
         open_store("gs://nobody", settings=ObjectStoreSettings())
@@ -97,6 +129,28 @@ def test_impersonation_ends_with_the_last_account_of_the_chain(key_file):
     assert identity._credentials._delegates == ["first@x", "second@x"]
 
 
+@pytest.fixture
+def impersonating(key_file, token_server, monkeypatch):
+    monkeypatch.setattr(google.auth.iam, "_IAM_ENDPOINT", f"{token_server.url}/{{}}:generateAccessToken")
+    return google_identity(ObjectStoreSettings(gcs_key_file=key_file, gcs_impersonate=("target@x",)))
+
+
+def test_impersonation_signs_in_for_iam_and_gets_a_token_for_storage_alone(impersonating, token_server):
+    assert impersonating.token().text == "token-2"
+    scopes = "https://www.googleapis.com/auth/"
+    assert token_server.scopes == [
+        ("/token", f"{scopes}iam"),
+        ("/target@x:generateAccessToken", f"{scopes}devstorage.read_write"),
+    ]
+
+
+@pytest.mark.parametrize(("status", "family"), [(503, TemporaryFault), (429, TemporaryFault), (403, CallerError)])
+def test_impersonation_that_fails_is_of_the_right_family(impersonating, token_server, status, family):
+    token_server.iam_status = status
+    with pytest.raises(family):
+        impersonating.token()
+
+
 class Fixed(google.auth.credentials.Credentials):
     """Credentials that somebody else brings."""
 
@@ -110,12 +164,16 @@ class Fixed(google.auth.credentials.Credentials):
         self.expiry = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + self.expires_in
 
 
-def test_a_token_about_to_expire_is_renewed_before_it_is_used():
-    credentials = Fixed("x", expires_in=datetime.timedelta(minutes=2))
+@pytest.mark.parametrize(
+    ("minutes", "refreshed"),
+    [pytest.param(2, 2, id="about to expire"), pytest.param(3.9, 1, id="a metadata server would not give another")],
+)
+def test_a_token_is_renewed_before_it_expires_and_not_in_vain(minutes, refreshed):
+    credentials = Fixed("x", expires_in=datetime.timedelta(minutes=minutes))
     identity = GoogleIdentity(credentials)
     identity.token()
     identity.token()
-    assert credentials.refreshed == 2
+    assert credentials.refreshed == refreshed
 
 
 def test_bytes_travel_with_the_same_credentials(service, key_file, token_server):
