@@ -176,9 +176,9 @@ class _Run:
                 case Delete(key=key) as action if self._delete:
                     extra.append(key)
                     actions.append(action)
-                case Copy(key=key, size=size, crc32c=crc32c) as action:
+                case Copy() as action:
                     try:
-                        copied_bytes += size if self._dry_run else self._transfer(key, crc32c)
+                        copied_bytes += action.size if self._dry_run else self._transfer(action)
                         actions.append(action)
                     except ObstructedKey as error:
                         obstructed.append(error)
@@ -186,8 +186,8 @@ class _Run:
         summary = SyncSummary(copied=copied, copied_bytes=copied_bytes, unchanged=unchanged)
         return _Settled(summary, actions, extra, obstructed)
 
-    def _transfer(self, key: str, crc32c: int | None) -> int:
-        return transfer(self._source, self._destination, key, crc32c=crc32c)
+    def _transfer(self, copy: Copy) -> int:
+        return transfer(self._source, self._destination, copy)
 
     def _remove(self, keys: list[str]) -> int:
         if not self._dry_run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import google_crc32c
 
 from imagemill.errors import TemporaryFault
-from imagemill.storage.difference import vanished
+from imagemill.storage.difference import Copy, vanished
 from imagemill.storage.store import MissingObject, ObjectTooLarge, Store
 from imagemill.storage.uri import parse
 
@@ -15,32 +15,49 @@ WHOLE_BYTES = 8 << 20
 _TRIES = 5
 
 
-def transfer(source: Store, destination: Store, key: str, *, crc32c: int | None = None) -> int:
-    """Copies one object and compares the checksum of the bytes sent with what is stored.
+def transfer(source: Store, destination: Store, copy: Copy) -> int:
+    """Copies one object and compares the checksum of the source with what came, and of that with what is stored.
 
     Args:
         source: Where the object is.
         destination: Where it goes; on its server, where that holds the source too.
-        key: The object's name in both.
-        crc32c: Checksum in the source, where the listing gave it.
+        copy: What the listing said of it.
 
     Returns:
         The bytes copied.
 
     Raises:
-        TemporaryFault: The object vanished, never rested, or was not stored as sent.
+        TemporaryFault: The object vanished, never rested, or did not arrive as it is.
     """
-    if crc32c is not None and _one_service(source, destination):
-        return _copy_there(source, destination, key, crc32c)
-    try:
-        data = source.read(key, max_bytes=WHOLE_BYTES, at_rest=True)
-    except ObjectTooLarge:
+    key = copy.key
+    if copy.crc32c is not None and _one_service(source, destination):
+        return _copy_there(source, destination, key, copy.crc32c)
+    if copy.size > WHOLE_BYTES:
         return _stream(source, destination, key)
-    except MissingObject:
-        raise vanished(source, key) from None
+    try:
+        data, crc32c = _read(source, key, copy.crc32c)
+    except ObjectTooLarge:  # it has grown
+        return _stream(source, destination, key)
     stored = destination.write(key, data, durable=False)
-    _require_same(destination, key, sent=google_crc32c.value(data), stored=stored.crc32c)
+    _require_same(destination, key, sent=crc32c, stored=stored.crc32c)
     return len(data)
+
+
+def _read(source: Store, key: str, expected: int | None) -> tuple[bytes, int]:
+    """Returns an object and its checksum, which is the source's own where a listing or a look at it tells that."""
+    for _ in range(_TRIES):
+        try:
+            data = source.read(key, max_bytes=WHOLE_BYTES, at_rest=True)
+        except MissingObject:
+            raise vanished(source, key) from None
+        found: int = google_crc32c.value(data)
+        if expected is not None and found != expected:
+            # Damaged on its way, or replaced since it was listed.
+            now = source.stat(key)
+            expected = now.crc32c if now else expected
+        if expected in (None, found):
+            return data, found
+    raise TemporaryFault(f"{source.uri}/{key} came {_TRIES} times with another checksum than it has; run it again")
 
 
 def _one_service(source: Store, destination: Store) -> bool:

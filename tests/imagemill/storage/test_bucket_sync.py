@@ -203,6 +203,54 @@ def test_an_interrupted_sync_transfers_only_the_rest(service, folder):
     assert service.gcs.seen()["upload"] == 35
 
 
+def test_what_comes_down_is_compared_with_the_listing_where_no_tag_proves_it(service, folder):
+    here = service.store("here")
+    fill(here, {"x": b"content"})
+    here.tags_are_digests = False  # as those of a composite object, or of a bucket with its own keys
+    service.gcs.strike(Rule(kind="corrupt", operation="read"))
+    sync(here, folder)
+    assert service.gcs.struck() == 1
+    assert contents(folder) == {"x": b"content"}
+
+
+def test_what_never_comes_down_whole_is_a_temporary_fault(service, folder):
+    here = service.store("here")
+    fill(here, {"x": b"content"})
+    here.tags_are_digests = False
+    service.gcs.strike(Rule(kind="corrupt", operation="read", times=-1))
+    with pytest.raises(TemporaryFault, match="with another checksum than it has"):
+        sync(here, folder)
+    assert contents(folder) == {}
+
+
+class Replaced:
+    """A listing that is older than the object."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def __getattr__(self, name):
+        return getattr(self.store, name)
+
+    def list(self, *arguments, **options):
+        for info in self.store.list(*arguments, **options):
+            self.store.write(info.key, b"newer")
+            yield info
+
+
+def test_an_object_that_was_replaced_since_it_was_listed_comes_as_it_is(service, folder):
+    fill(service.store("here"), {"x": b"older"})
+    sync(Replaced(service.store("here")), folder)
+    assert contents(folder) == {"x": b"newer"}
+
+
+def test_a_large_object_is_read_by_ranges_alone(service, folder):
+    fill(service.store("here"), {"x": bytes(CHUNK_BYTES + 1)})
+    service.gcs.strike()
+    sync(service.store("here"), folder)
+    assert all(request.part for request in service.gcs.asked("read"))
+
+
 class Rewritten(LocalStore):
     """A folder whose large file is rewritten in place in the middle of the first read of it."""
 
