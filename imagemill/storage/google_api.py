@@ -78,8 +78,14 @@ class GoogleApi:
         )
         return self._json("list", prefix, "GET", self._objects, params=params)
 
-    def rewrite(self, source_bucket: str, source: str, name: str) -> Resource:
+    def rewrite(self, source_bucket: str, source: str, name: str, metadata: Mapping[str, str]) -> Resource:
         """Copies an object into this bucket on the server, in as many steps as the server wants.
+
+        Args:
+            source_bucket: Where the object is.
+            source: Its full name there.
+            name: Full name of the copy.
+            metadata: What the copy is described by, in place of what the object is.
 
         Raises:
             MissingObject: There is no such object.
@@ -88,7 +94,7 @@ class GoogleApi:
         path += self._path(name).removeprefix("/storage/v1")
         token: Mapping[str, str] = {}
         while True:
-            answer = self._json("write", name, "POST", path, params=token)
+            answer = self._json("write", name, "POST", path, params=token, json=dict(metadata))
             if answer["done"]:
                 return dict(answer["resource"])
             token = {"rewriteToken": answer["rewriteToken"]}

@@ -12,7 +12,7 @@ from imagemill.storage.google_api import GoogleApi, Resource
 from imagemill.storage.google_upload import CHUNK_BYTES, ConditionalUpload, GoogleUpload, crc32c_number
 from imagemill.storage.object_client import OPEN_CLIENTS, ObjectClient
 from imagemill.storage.object_store import ObjectStore
-from imagemill.storage.object_upload import Upload, content_type
+from imagemill.storage.object_upload import Upload, attributes
 from imagemill.storage.store import MissingObject, ObjectInfo, ObjectWriter
 from imagemill.storage.uri import key_fault, parse
 
@@ -50,7 +50,8 @@ class GoogleStore(ObjectStore):
         origin = parse(source)
         if origin.scheme != self._client.scheme:
             return stream_in(source, self, key)
-        stored = _resource_info(self._api.rewrite(origin.bucket, origin.path, self._new_name(key)))
+        name = self._new_name(key)
+        stored = _resource_info(self._api.rewrite(origin.bucket, origin.path, name, _metadata(self._client, name)))
         return ObjectInfo(key, stored.size, stored.crc32c, stored.generation)
 
     def delete(self, key: str) -> None:
@@ -112,11 +113,14 @@ class _Stream:
 
     def _begun(self) -> GoogleUpload:
         if self.upload is None:
-            cache_control = self._client.settings.storage_cache_control
-            metadata = {"contentType": content_type(self._name)}
-            metadata |= {"cacheControl": cache_control} if cache_control else {}
-            self.upload = GoogleUpload(self._client, self._api, self._name, metadata)
+            self.upload = GoogleUpload(self._client, self._api, self._name, _metadata(self._client, self._name))
         return self.upload
+
+
+def _metadata(client: ObjectClient, name: str) -> dict[str, str]:
+    """Returns what a new object is described by, in the JSON API's words."""
+    words = {"Content-Type": "contentType", "Cache-Control": "cacheControl"}
+    return {words[header]: value for header, value in attributes(client, name).items()}
 
 
 @lru_cache(OPEN_CLIENTS)

@@ -226,6 +226,41 @@ def test_a_copy_between_buckets_happens_on_the_server(service, store):
         other.copy_in(f"{store.uri}/missing", "y")
 
 
+def test_a_copy_in_several_steps_goes_on_where_it_was(service, store):
+    store.write("x", b"content")
+    service.gcs.strike(Rule(kind="unfinished", operation="copy", times=2))
+    store.copy_in(f"{store.uri}/x", "y")
+    assert [request.part for request in service.gcs.asked("copy")] == ["", "go on", "go on"]
+    assert store.read("y") == b"content"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Rule(kind="status", status=503, times=2),
+        Rule(kind="reset", times=2),
+        Rule(kind="lost answer", times=2),
+        Rule(kind="reset in body"),
+        Rule(kind="short body"),
+        Rule(kind="corrupt"),
+    ],
+    ids=lambda rule: rule.kind,
+)
+def test_a_fault_of_a_copy_that_passes_changes_no_byte(service, store, fault):
+    store.write("x", b"content")
+    service.gcs.strike(Rule(**fault.to_json() | {"operation": "copy"}))
+    store.copy_in(f"{store.uri}/x", "y")
+    assert service.gcs.struck() == fault.times
+    assert store.read("y") == b"content"
+
+
+def test_a_copy_is_described_as_what_is_written(service, store):
+    store.write("x.png", b"content")
+    service.store("copies", storage_cache_control="max-age=60").copy_in(f"{store.uri}/x.png", "y.png")
+    found = metadata(service, "copies/y.png")
+    assert (found["contentType"], found["cacheControl"]) == ("image/png", "max-age=60")
+
+
 def test_a_copy_from_and_to_a_folder(service, store, tmp_path):
     (tmp_path / "x").write_bytes(b"content")
     assert store.copy_in(str(tmp_path / "x"), "up").crc32c == google_crc32c.value(b"content")

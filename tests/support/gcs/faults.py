@@ -18,6 +18,7 @@ Kind = Literal[
     "short body",  # the answer ends early, as if it were whole
     "latency",  # the answer comes after `seconds`
     "slow body",  # the answer's body trickles for `seconds`
+    "unfinished",  # a copy on the server is answered as one that needs another request
     "corrupt",  # a byte changes on its way, in the direction in which the content travels
 ]
 
@@ -31,7 +32,8 @@ class Request(NamedTuple):
     Attributes:
         operation: What for.
         name: The object's name; a listing's prefix.
-        part: The range of bytes that was wanted, or the token of a listing's page; "" for the whole or the first.
+        part: The range of bytes that was wanted, the token of a listing's page or of a copy that goes on; "" for the
+            whole or the first.
     """
 
     operation: Operation

@@ -21,6 +21,7 @@ from tests.support.gcs.xml_api import XmlWrites, hexadecimal_etag, xml_error
 CONTROL = "/_front"
 _MAX_BODY = 1 << 30
 _SLICES = 20
+_TOKENS = {"pageToken", "rewriteToken"}
 _ITEM_FIELDS = re.compile(r"items\(([^)]*)\)")
 
 Work = Callable[[bytes], Awaitable[Answer]]
@@ -55,7 +56,7 @@ class Front:
         asked = understand(request)
         resumable = asked.operation == "upload" and not asked.xml and self._resumable.owns(request)
         name = self._resumable.name(request) if resumable else asked.name
-        part = request.headers.get("Range") or request.query.get("pageToken", "")
+        part = request.headers.get("Range") or next(map(request.query.get, _TOKENS & request.query.keys()), "")
         rule = self._faults.strike(Request(asked.operation, name, part), request.headers.get("Authorization", ""))
         body = await request.read()
 
@@ -106,6 +107,8 @@ def _whole(answer: Answer, *, head: bool = False) -> web.Response:
 async def _struck(rule: Rule, request: web.Request, asked: Asked, body: bytes, work: Work) -> web.StreamResponse:
     if rule.kind == "status":
         return _whole(_refusal(rule, asked))
+    if rule.kind == "unfinished":
+        return web.json_response({"done": False, "rewriteToken": "go on"})
     if rule.kind == "latency":
         await asyncio.sleep(rule.seconds)
     answer = None if rule.kind == "reset" else await work(_damaged(rule, asked, body))
