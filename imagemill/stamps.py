@@ -90,6 +90,9 @@ class Witness:
     def require_target(self) -> None:
         self._store.require_target()
 
+    def require_within(self, key: str) -> None:
+        self._store.require_within(key)
+
     def read(self, key: str, *, max_bytes: int | None = None, at_rest: bool = False) -> bytes:
         return self._store.read(key, max_bytes=max_bytes, at_rest=at_rest)
 

@@ -14,6 +14,13 @@ from imagemill.storage.uri import key_fault
 Reason = Literal["new", "size differs", "checksum differs"]
 
 
+def printable(name: str) -> str:
+    """Returns a name for a terminal: what that would obey, or cannot show, is escaped as in Python."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in name
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """An object that the destination lacks, or holds with other bytes.
@@ -31,7 +38,7 @@ class Copy:
     crc32c: int | None = None
 
     def __str__(self) -> str:
-        return f"copy   {self.key} ({self.size:,} bytes, {self.reason})"
+        return f"copy   {printable(self.key)} ({self.size:,} bytes, {self.reason})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Delete:
     size: int
 
     def __str__(self) -> str:
-        return f"delete {self.key} ({self.size:,} bytes)"
+        return f"delete {printable(self.key)} ({self.size:,} bytes)"
 
 
 Action = Copy | Delete
@@ -77,14 +84,20 @@ class Selection:
                 yield info
 
 
-def pairs(source: Store, destination: Store, selection: Selection) -> Iterator[Pair]:
+def pairs(source: Store, destination: Store, selection: Selection, *, delete: bool = False) -> Iterator[Pair]:
     """Yields every selected key of either store, in order.
 
     Raises:
-        CallerError: The source has a name that no store can hold.
+        CallerError: The source has a name that no store can hold, or nothing at all where that means to delete.
     """
     left, right = _in_order(source, selection), _in_order(destination, selection)
-    ours, theirs = next(left, None), next(right, None)
+    ours = next(left, None)
+    if ours is None and delete:
+        raise CallerError(
+            f"{source.uri} holds no object: mirroring it would delete all of {destination.uri}; "
+            "check the spelling, or delete the destination yourself"
+        )
+    theirs = next(right, None)
     while ours is not None or theirs is not None:
         if theirs is None or (ours is not None and ours.key < theirs.key):
             yield _transferable(ours, source), None
@@ -116,6 +129,7 @@ def decide(source: Store, destination: Store, pair: Pair) -> Action | None:
 
 def _reason(source: Store, destination: Store, ours: ObjectInfo, theirs: ObjectInfo | None) -> Reason | None:
     if theirs is None:
+        destination.require_within(ours.key)
         return "new"
     if ours.size != theirs.size:
         return "size differs"

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import google_crc32c
 import httpx
 
-from imagemill.errors import TemporaryFault
 from imagemill.storage.google_api import GoogleApi
 from imagemill.storage.object_client import ObjectClient
 from imagemill.storage.object_upload import Upload, attributes
 from imagemill.storage.retry import RequestFault
+from imagemill.storage.store import LostUpload
 
 if TYPE_CHECKING:
     from obstore import PutResult
@@ -100,7 +100,7 @@ class GoogleUpload:
         """Sends the end of the content; the object appears.
 
         Raises:
-            TemporaryFault: The service found another checksum: the object did not appear.
+            LostUpload: The service found another checksum: the object did not appear.
         """
         self._send(rest, last=True)
 
@@ -140,9 +140,9 @@ class GoogleUpload:
                 raise self._lost(fault.detail) from fault
             raise
 
-    def _lost(self, why: str) -> TemporaryFault:
-        # The bytes sent so far are gone, or are not those that were meant: only the caller can begin anew.
-        return TemporaryFault(f"the upload of {self._name} cannot be continued ({why}); run it again")
+    def _lost(self, why: str) -> LostUpload:
+        # Only the caller has the bytes sent so far.
+        return LostUpload(f"the upload of {self._name} cannot be continued ({why}); run it again")
 
 
 def _received(answer: httpx.Response) -> int:

@@ -48,6 +48,7 @@ class LocalStore:
     def __init__(self, root: str) -> None:
         self.uri = root
         self._base = root.rstrip("/") + "/"
+        self._within = ""  # the folder that was proved last: most keys have that of the one before them
 
     def require_root(self) -> None:
         """Proves that the folder is there.
@@ -71,6 +72,22 @@ class LocalStore:
         """
         if os.path.exists(self.uri) and not os.path.isdir(self.uri):
             raise CallerError(f"{self.uri} is a file, where a folder is wanted; name the folder that it is in")
+
+    def require_within(self, key: str) -> None:
+        """Proves that a file written to `key` would be below the root, where `list` finds it.
+
+        Raises:
+            CallerError: On the way is a symbolic link to a folder.
+        """
+        folder = key[: key.rfind("/") + 1]
+        if folder == self._within:
+            return
+        for end, letter in enumerate(folder):
+            if letter == "/" and os.path.islink(link := self._base + folder[:end]):
+                raise CallerError(
+                    f"{link} is a symbolic link, and a sync writes through none; remove it, or exclude {folder[:end]}"
+                )
+        self._within = folder
 
     def read(self, key: str, *, max_bytes: int | None = None, at_rest: bool = False) -> bytes:
         """Returns the whole object as it was at one moment.

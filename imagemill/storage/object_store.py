@@ -89,6 +89,9 @@ class ObjectStore:
         if name and self._stat(name) is not None:
             raise CallerError(f"{self.uri} is an object, where a prefix is wanted; name the prefix that it is under")
 
+    def require_within(self, key: str) -> None:
+        """Proves nothing: a bucket has no links."""
+
     def read(self, key: str, *, max_bytes: int | None = None, at_rest: bool = False) -> bytes:
         """Returns the whole object, compared with the service's own digest where its tag is one.
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from imagemill.errors import CallerError
+from imagemill.errors import CallerError, TemporaryFault
 
 ABSENT = ""
 """Generation of an object that does not exist: `write(..., if_generation=ABSENT)` only creates."""
@@ -15,6 +15,10 @@ ABSENT = ""
 
 class MissingObject(CallerError):
     """A named object is not there."""
+
+
+class LostUpload(TemporaryFault):
+    """What was written so far is gone, or not what was meant: no object appeared, and its writer may begin anew."""
 
 
 class PreconditionFailed(CallerError):
@@ -73,6 +77,14 @@ class Store(Protocol):
 
         Raises:
             CallerError: A file or an object has the root's name, or there is no such bucket.
+        """
+        ...
+
+    def require_within(self, key: str) -> None:
+        """Proves that an object written to `key` would be below the root, where `list` finds it.
+
+        Raises:
+            CallerError: On the way is a symbolic link to a folder.
         """
         ...
 

@@ -52,13 +52,13 @@ def plan(
         CallerError: As `sync`.
     """
     selection = Selection(exclude=tuple(exclude), only=tuple(only))
-    _refuse_hazards(source, destination, selection, delete=delete)
+    _refuse_hazards(source, destination)
 
     def examine(batch: list[Pair]) -> list[Action | None]:
         return [decide(source, destination, pair) for pair in batch]
 
     crew = Crew(source, destination, threads=threads)
-    for actions in crew.spread(examine, crew.batches(pairs(source, destination, selection))):
+    for actions in crew.spread(examine, crew.batches(pairs(source, destination, selection, delete=delete))):
         yield from (action for action in actions if isinstance(action, Copy) or (delete and action is not None))
 
 
@@ -93,7 +93,7 @@ def sync(
         TemporaryFault: An object did not rest or was not stored as sent; running it again continues.
     """
     selection = Selection(exclude=tuple(exclude), only=tuple(only))
-    _refuse_hazards(source, destination, selection, delete=delete)
+    _refuse_hazards(source, destination)
     run = _Run(
         source,
         destination,
@@ -150,7 +150,8 @@ class _Run:
         self._progress.begin(f"sync to {self._destination.uri}", total=None, unit="objects")
         try:
             with NameSpool() as extra:
-                batches = self._crew.batches(pairs(self._source, self._destination, selection))
+                found = pairs(self._source, self._destination, selection, delete=self._delete)
+                batches = self._crew.batches(found)
                 for settled in self._crew.spread(self._settle, batches):
                     summary += settled.summary
                     obstructed = obstructed or settled.obstructed
@@ -196,15 +197,10 @@ class _Run:
         return len(keys)
 
 
-def _refuse_hazards(source: Store, destination: Store, selection: Selection, *, delete: bool) -> None:
+def _refuse_hazards(source: Store, destination: Store) -> None:
     here, there = parse(source.uri), parse(destination.uri)
     if here.contains(there) or there.contains(here):
         relation = "are one place" if here.contains(there) and there.contains(here) else "lie one within the other"
         raise CallerError(f"{source.uri} and {destination.uri} {relation}; give two places apart")
     source.require_root()
     destination.require_target()
-    if delete and next(iter(selection.objects(source)), None) is None:
-        raise CallerError(
-            f"{source.uri} holds no object: mirroring it would delete all of {destination.uri}; "
-            "check the spelling, or delete the destination yourself"
-        )

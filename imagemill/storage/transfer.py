@@ -6,7 +6,7 @@ import google_crc32c
 
 from imagemill.errors import TemporaryFault
 from imagemill.storage.difference import Copy, vanished
-from imagemill.storage.store import MissingObject, ObjectTooLarge, Store
+from imagemill.storage.store import LostUpload, MissingObject, ObjectTooLarge, Store
 from imagemill.storage.uri import parse
 
 WHOLE_BYTES = 8 << 20
@@ -75,15 +75,19 @@ def _copy_there(source: Store, destination: Store, key: str, crc32c: int) -> int
 
 
 def _stream(source: Store, destination: Store, key: str) -> int:
+    fault = f"{source.uri}/{key} changed each of {_TRIES} times it was copied; try again when it rests"
     for _ in range(_TRIES):
         try:
             size, sent = _stream_once(source, destination, key)
         except _ChangedError:
             continue
+        except LostUpload as error:
+            fault = str(error)
+            continue
         stored = destination.stat(key, checksum=True)
         _require_same(destination, key, sent=sent, stored=stored.crc32c if stored else None)
         return size
-    raise TemporaryFault(f"{source.uri}/{key} changed each of {_TRIES} times it was copied; try again when it rests")
+    raise TemporaryFault(fault)
 
 
 def _stream_once(source: Store, destination: Store, key: str) -> tuple[int, int]:

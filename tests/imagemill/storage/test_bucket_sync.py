@@ -105,6 +105,31 @@ def test_a_resync_reads_no_object_and_lists_each_side_once(service, folder):
     assert service.gcs.seen() == {"stat": 1, "list": 1}
 
 
+@pytest.mark.parametrize("delete", [False, True])
+def test_nothing_lists_a_bucket_twice(service, folder, delete):
+    for n in range(1001):
+        put_raw(service, f"here/{n:04}")
+    service.gcs.strike()
+    sync(service.store("here"), folder, delete=delete)
+    # The first one asks whether there is any object at all.
+    assert service.gcs.seen()["list"] == 1 + 2
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_upload_that_the_service_has_lost_is_started_over(service, folder, status):
+    fill(folder, {"x": os.urandom(2 * CHUNK_BYTES)})
+    service.gcs.strike(Rule(kind="status", status=status, operation="upload", skip=2))
+    assert sync(folder, service.store("there")).copied == 1
+    assert contents(service.store("there")) == contents(folder)
+
+
+def test_a_large_object_that_arrived_wrong_is_sent_again(service, folder):
+    fill(folder, {"x": os.urandom(2 * CHUNK_BYTES)})
+    service.gcs.strike(Rule(kind="corrupt", operation="upload", skip=1))
+    assert sync(folder, service.store("there")).copied == 1
+    assert contents(service.store("there")) == contents(folder)
+
+
 def test_between_buckets_no_byte_passes_through_here(service):
     source, destination = service.store("x"), service.store("x", bucket=service.make_bucket())
     fill(source, {f"{n}": b"%d" % n for n in range(5)})

@@ -183,6 +183,19 @@ def test_nothing_is_deleted_when_a_copy_fails(source, destination):
     assert contents(destination)["extra"] == b"3"
 
 
+def test_a_sync_writes_through_no_link_out_of_its_target(source, destination, tmp_path):
+    fill(source, **{"a": b"1", "linked/x": b"2", "linked/y": b"3"})
+    (tmp_path / "outside").mkdir()
+    Path(destination.uri).mkdir()
+    Path(destination.uri, "linked").symlink_to(tmp_path / "outside")
+    for dry_run in (True, False):
+        with pytest.raises(CallerError, match=r"destination/linked is a symbolic link.*or exclude linked"):
+            sync(source, destination, dry_run=dry_run)
+    assert list((tmp_path / "outside").iterdir()) == []
+    sync(source, destination, exclude=["linked"])
+    assert destination.read("a") == b"1"
+
+
 class Full(LocalStore):
     """A disk that has no room for one object."""
 
