@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagemill.errors import CallerError
+from imagemill.errors import CallerError, TemporaryFault
 from imagemill.external_sort import sorted_lines
 from imagemill.index import HEADER, format_row, header_fault, is_header, iter_lines, parse_row
 from imagemill.rows import Rejected
@@ -119,7 +119,11 @@ def _chunks(folder: str, key: str) -> Iterator[bytes]:
     from imagemill.storage import open_store
 
     store = open_store(folder)
-    offset = 0
-    while chunk := store.read_range(key, offset, _CHUNK):
-        yield chunk
-        offset += len(chunk)
+    found = store.stat(key)
+    if found is None:
+        raise CallerError(f"`source.index`: {folder}/{key} does not exist; name the CSV file")
+    for offset in range(0, found.size, _CHUNK):
+        yield store.read_range(key, offset, _CHUNK)
+    # Pieces are read one after the other: some of them may be another version's.
+    if store.stat(key) != found:
+        raise TemporaryFault(f"{folder}/{key} changed while it was read; try again when its upload is finished")

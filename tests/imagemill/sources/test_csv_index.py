@@ -2,13 +2,16 @@ import random
 
 import pytest
 
-from imagemill.errors import CallerError
+from imagemill.errors import CallerError, TemporaryFault
 from imagemill.external_sort import sorted_lines
 from imagemill.index import iter_lines, parse_row
 from imagemill.progress import Silent
 from imagemill.rows import Reason, Rejected
+from imagemill.sources.csv_index import _chunks
 from imagemill.sources.prepare import needs_prepare, prepare
 from imagemill.spec import CifarSource, IndexSource
+from imagemill.storage import open_store
+from tests.support.gcs.server import client_environment, emulator
 
 
 @pytest.fixture
@@ -172,3 +175,34 @@ def test_mistakes_of_the_caller(csv, images, run, tmp_path):
 )
 def test_needs_prepare(source, expected):
     assert needs_prepare(source) is expected
+
+
+@pytest.fixture(scope="module")
+def gcs(tmp_path_factory):
+    with emulator(tmp_path_factory.mktemp("gcs"), backend="memory", buckets=["mill"]) as running:
+        yield running
+
+
+class TestInABucket:
+    @pytest.fixture
+    def bucket(self, gcs, monkeypatch):
+        for name, value in client_environment(gcs.url).items():
+            monkeypatch.setenv(name, value)
+        return open_store("gs://mill")
+
+    def test_it_is_read_in_pieces(self, bucket):
+        content = random.Random(0).randbytes(3_000_000)
+        bucket.write("rows.csv", content)
+        assert b"".join(_chunks("gs://mill", "rows.csv")) == content
+
+    def test_one_that_is_replaced_while_it_is_read_is_not_mixed(self, bucket):
+        bucket.write("rows.csv", b"a.png,x\n" * 200_000)
+        pieces = _chunks("gs://mill", "rows.csv")
+        next(pieces)
+        bucket.write("rows.csv", b"b.png,y\n" * 200_000)
+        with pytest.raises(TemporaryFault, match=r"gs://mill/rows\.csv changed while it was read"):
+            list(pieces)
+
+    def test_one_that_is_not_there_is_the_callers_mistake(self, bucket):
+        with pytest.raises(CallerError, match=r"gs://mill/none\.csv does not exist"):
+            next(_chunks("gs://mill", "none.csv"))
