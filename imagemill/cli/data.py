@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,11 @@ from imagemill.errors import CallerError, ImagemillError
 
 if TYPE_CHECKING:
     from imagemill.quality.report import CheckResult, Report
+    from imagemill.storage.difference import Action
     from imagemill.storage.sync import SyncSummary
+
+_SHOWN = 1_000
+"""Actions that a dry run's JSON holds."""
 
 
 @click.command()
@@ -71,6 +75,8 @@ def sync(
     if cache_control is not None:
         settings = replace(settings, storage_cache_control=cache_control)
     started = time.monotonic()
+    planned = _Planned()
+    tell = planned.add if as_json else click.echo
     summary = syncing.sync(
         open_store(source),
         open_store(destination, settings=settings),
@@ -78,16 +84,33 @@ def sync(
         dry_run=dry_run,
         exclude=exclude,
         progress=progress(as_json=as_json),
-        tell=click.echo if dry_run and not as_json else None,
+        tell=tell if dry_run else None,
     )
     seconds = time.monotonic() - started
     rate = "" if dry_run or not summary.copied else _rate(summary, seconds)
     show(
-        summary.model_dump(mode="json") | {"seconds": round(seconds, 3)},
+        summary.model_dump(mode="json") | {"seconds": round(seconds, 3)} | (planned.as_dict() if dry_run else {}),
         as_json=as_json,
         text=f"{'would copy' if dry_run else 'copied'} {summary.copied:,} ({size(summary.copied_bytes)}), "
         f"deleted {summary.deleted:,}, unchanged {summary.unchanged:,}{rate}",
     )
+
+
+class _Planned:
+    """The first actions of a dry run: a plan may be as long as the dataset."""
+
+    def __init__(self) -> None:
+        self._count, self._first = 0, list[dict[str, Any]]()
+
+    def add(self, action: Action) -> None:
+        self._count += 1
+        if len(self._first) < _SHOWN:
+            said = {name: value for name, value in asdict(action).items() if name != "crc32c"}
+            said["key"] = action.key.encode(errors="backslashreplace").decode()
+            self._first.append({"action": type(action).__name__.lower()} | said)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"dry_run": True, "actions": self._first, "actions_left_out": self._count - len(self._first)}
 
 
 def _rate(summary: SyncSummary, seconds: float) -> str:

@@ -105,7 +105,7 @@ class ObjectClient:
         if self.settings.gcs_endpoint != GOOGLE_ENDPOINT:
             given["base_url"] = self.settings.gcs_endpoint
         if self.settings.gcs_emulator:
-            given["bearer_token"] = _Ambient.account  # without any, obstore looks for a metadata server
+            given["bearer_token"] = "none"  # noqa: S105  (no secret; without any, obstore looks for a metadata server)
         elif isinstance(self.identity, Anonymous):
             given["skip_signature"] = True
         else:
@@ -128,8 +128,11 @@ class ObjectClient:
             # For other services only an endpoint of the environment begins so.
             "allow_http": self.scheme != "gs" or settings.gcs_endpoint.startswith("http://"),
         }
-        if settings.gcs_user_project and self.scheme == "gs":
-            options["default_headers"] = {"x-goog-user-project": settings.gcs_user_project}
+        if self.scheme == "gs":
+            # Whoever does not take gzip gets an object of that encoding decompressed, without its length and with the
+            # checksum of other bytes (https://cloud.google.com/storage/docs/transcoding).
+            payer = {"x-goog-user-project": settings.gcs_user_project} if settings.gcs_user_project else {}
+            options["default_headers"] = {"Accept-Encoding": "gzip"} | payer
         return options
 
 

@@ -1,6 +1,7 @@
 """`imagemill sync` as people mistype it: one clear line and exit code 2; from a store that stays down, 3."""
 
 import json
+import os
 from urllib.parse import quote
 
 import httpx
@@ -139,6 +140,25 @@ def test_a_dry_run_prints_a_plan_and_does_nothing(gcs, sync, imagemill):
     ended = sync("photos", "gs://mill/here", "--dry-run", "--delete", "--exclude", "1?.png")
     assert ended.out == "copy   00.png (5 bytes, size differs)\nwould copy 1 (5 B), deleted 0, unchanged 9\n"
     assert gcs.seen() == {"stat": 1, "list": 1}
+    told = sync("photos", "gs://mill/here", "--dry-run", "--exclude", "1?.png", "--json").json
+    assert told["dry_run"]
+    assert told["actions"] == [{"action": "copy", "key": "00.png", "size": 5, "reason": "size differs"}]
+    assert told["actions_left_out"] == 0
+
+
+def test_a_dry_run_prints_no_name_that_a_terminal_obeys_or_cannot_show(sync, imagemill):
+    (imagemill.project / "names").mkdir()
+    (imagemill.project / "names" / "fine").touch()
+    (imagemill.project / "odd").mkdir()
+    for name in (b"\xff", b"\x1b[2J"):
+        (imagemill.project / "odd" / os.fsdecode(name)).touch()
+    ended = sync("names", "odd", "--dry-run", "--delete")
+    assert (ended.code, ended.out.splitlines()[:3]) == (
+        0,
+        ["delete \\x1b[2J (0 bytes)", "copy   fine (0 bytes, new)", "delete \\udcff (0 bytes)"],
+    )
+    told = sync("names", "odd", "--dry-run", "--delete", "--json").json
+    assert [action["key"] for action in told["actions"]] == ["\x1b[2J", "fine", "\\udcff"]
 
 
 def test_objects_are_stored_with_the_headers_that_were_asked_for(gcs, sync):

@@ -1,5 +1,7 @@
 """Sync with buckets: in all directions, with every name, past every kill."""
 
+import gzip
+import json
 import os
 import random
 import signal
@@ -267,6 +269,18 @@ def test_an_object_that_was_replaced_since_it_was_listed_comes_as_it_is(service,
     fill(service.store("here"), {"x": b"older"})
     sync(Replaced(service.store("here")), folder)
     assert contents(folder) == {"x": b"newer"}
+
+
+def test_an_object_with_an_encoding_comes_as_it_is_stored(service, folder):
+    stored = gzip.compress(b"content")
+    url = f"{service.gcs.url}/upload/storage/v1/b/{service.bucket[5:]}/o?uploadType=multipart"
+    described = json.dumps({"name": "here/x", "contentEncoding": "gzip"}).encode()
+    parts = (b"--cut\r\nContent-Type: text/plain\r\n\r\n" + part + b"\r\n" for part in (described, stored))
+    headers = {"Content-Type": "multipart/related; boundary=cut"}
+    urlopen(Request(url, b"".join(parts) + b"--cut--\r\n", headers, method="POST")).close()
+    assert service.store("here").read("x") == stored
+    sync(service.store("here"), folder)
+    assert contents(folder) == {"x": stored}
 
 
 def test_a_large_object_is_read_by_ranges_alone(service, folder):

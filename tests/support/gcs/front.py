@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from tests.support.gcs.faults import FaultPlan, Request, Rule
@@ -78,6 +79,8 @@ class Front:
             answer = await self._upstream.forward(request.method, request.raw_path, request.headers, body)
         if answer.status == 404 and asked.bucket:
             return await self._missing(asked)
+        if asked.operation == "read" and answer.headers.get("Content-Encoding") == "gzip":
+            answer = _transcoded(request, answer)
         if asked.xml and "ETag" in answer.headers:
             answer.headers["ETag"] = hexadecimal_etag(answer.headers["ETag"])
         if asked.operation == "list" and answer.status == 200 and (mask := _ITEM_FIELDS.search(request.query_string)):
@@ -100,8 +103,23 @@ def _masked(answer: Answer, fields: list[str]) -> Answer:
     return Answer(200, {"Content-Type": "application/json"}, json.dumps(kept).encode())
 
 
+def _transcoded(request: web.Request, answer: Answer) -> Answer:
+    """Decompresses an object for whoever does not take gzip; its length is told to nobody then."""
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        return answer
+    headers = CIMultiDict(answer.headers)
+    del headers["Content-Encoding"]
+    headers[hdrs.TRANSFER_ENCODING] = "chunked"
+    return Answer(answer.status, headers, gzip.decompress(answer.body))
+
+
 def _whole(answer: Answer, *, head: bool = False) -> web.Response:
-    return web.Response(status=answer.status, headers=answer.headers, body=None if head else answer.body)
+    headers = CIMultiDict(answer.headers)
+    chunked = headers.pop(hdrs.TRANSFER_ENCODING, "") == "chunked"
+    response = web.Response(status=answer.status, headers=headers, body=None if head else answer.body)
+    if chunked:
+        response.enable_chunked_encoding()
+    return response
 
 
 async def _struck(rule: Rule, request: web.Request, asked: Asked, body: bytes, work: Work) -> web.StreamResponse:
