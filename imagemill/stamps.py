@@ -15,12 +15,9 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from imagemill.storage.local import generation_of
+from imagemill.storage.atomic import REST_NS, generation_of
 from imagemill.storage.store import ObjectInfo, ObjectWriter, Store
 from imagemill.storage.uri import RESERVED
-
-REST_NS = 50_000_000
-"""Age from which the next write of a file has another time: many ticks of file times (1 to 10 ms each)."""
 
 _TRIES = 3
 _MODULUS = 1 << 128

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: temporary names, renames, flushes and the lock of conditional writes."""
+"""Files that appear whole or not at all, and what tells that one rests: names, renames, flushes, locks, states."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ LEFTOVER_SECONDS = 3600
 """Age at which a temporary file that nobody holds is what a killed writer left behind."""
 
 BUFFER_BYTES = 1 << 20
+
+REST_NS = 50_000_000
+"""Age at which a file counts as written, and the next write has another time: many ticks (1 to 10 ms) of file times."""
 
 _ATTEMPTS = 20  # against another process that prunes the folder again and again
 _token = secrets.token_hex(4)
@@ -233,3 +236,32 @@ def sweep(path: str) -> None:
             os.unlink(path)
         finally:
             os.close(descriptor)
+
+
+def pread(descriptor: int, offset: int, length: int) -> bytes:
+    data = os.pread(descriptor, length, offset)
+    if len(data) == length or not data:
+        return data
+    parts = [data]  # Linux reads at most 2 GiB at once
+    while data and (offset := offset + len(data)) and (length := length - len(data)):
+        data = os.pread(descriptor, length, offset)
+        parts.append(data)
+    return b"".join(parts)
+
+
+def at_rest_now(descriptor: int, found: os.stat_result) -> bool:
+    """Tells whether nobody is rewriting a file, waiting a moment where it is too young to say."""
+    age = time.time_ns() - found.st_mtime_ns
+    if 0 <= age < REST_NS:
+        time.sleep((REST_NS - age) / 1e9)
+        return same_state(found, os.fstat(descriptor))
+    return True
+
+
+def same_state(before: os.stat_result, after: os.stat_result) -> bool:
+    return before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size
+
+
+def generation_of(found: os.stat_result) -> str:
+    """Returns the generation of a file in this state."""
+    return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"

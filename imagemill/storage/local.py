@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from imagemill.errors import CallerError, TemporaryFault
 from imagemill.storage import atomic, uri
-from imagemill.storage.atomic import AtomicFile, crc32c_of
+from imagemill.storage.atomic import AtomicFile, at_rest_now, crc32c_of, generation_of, pread, same_state
 from imagemill.storage.copying import stream_in
 from imagemill.storage.faults import os_fault
 from imagemill.storage.listing import walk
@@ -25,8 +24,6 @@ from imagemill.storage.store import (
 )
 
 _READ_TRIES = 5
-_REST_NS = 50_000_000
-"""Age at which a file counts as written: many ticks of file times, in which a rewrite hides (1 to 10 ms each)."""
 _NO_NAME = ValueError
 """What Python raises for a path that no file can have: with a NUL character, or not valid UTF-8."""
 _ABSENT_CODES = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ})
@@ -74,11 +71,7 @@ class LocalStore:
             raise CallerError(f"{self.uri} is a file, where a folder is wanted; name the folder that it is in")
 
     def require_within(self, key: str) -> None:
-        """Proves that a file written to `key` would be below the root, where `list` finds it.
-
-        Raises:
-            CallerError: On the way is a symbolic link to a folder.
-        """
+        """Proves that no symbolic link is on the way to `key`: `list` follows none, and it may lead out of the root."""
         folder = key[: key.rfind("/") + 1]
         if folder == self._within:
             return
@@ -105,14 +98,14 @@ class LocalStore:
         for _ in range(_READ_TRIES):
             descriptor, before = self._open(key)
             try:
-                if at_rest and not _at_rest(descriptor, before):
+                if at_rest and not at_rest_now(descriptor, before):
                     continue
                 if max_bytes is not None and before.st_size > max_bytes:
                     raise ObjectTooLarge(
                         f"{self._base}{key} has {before.st_size} bytes, more than {max_bytes}", before.st_size
                     )
-                data = _pread(descriptor, 0, before.st_size)
-                if _same_state(before, os.fstat(descriptor)) and len(data) == before.st_size:
+                data = pread(descriptor, 0, before.st_size)
+                if same_state(before, os.fstat(descriptor)) and len(data) == before.st_size:
                     return data
             except OSError as error:
                 raise os_fault(error, self._base + key, "read") from error
@@ -130,7 +123,7 @@ class LocalStore:
             raise ValueError(f"a range starts at 0 or later and is not negative: offset {offset}, length {length}")
         descriptor, found = self._open(key)
         try:
-            return _pread(descriptor, offset, max(0, min(length, found.st_size - offset)))
+            return pread(descriptor, offset, max(0, min(length, found.st_size - offset)))
         except OSError as error:
             raise os_fault(error, self._base + key, "read") from error
         finally:
@@ -267,7 +260,7 @@ class LocalStore:
                 return None
             try:
                 crc32c = crc32c_of(descriptor, before.st_size)
-                if _same_state(before, os.fstat(descriptor)):
+                if same_state(before, os.fstat(descriptor)):
                     return _info(key, before, crc32c)
             except OSError as error:
                 raise os_fault(error, self._base + key, "read") from error
@@ -300,34 +293,5 @@ class LocalStore:
         )
 
 
-def _pread(descriptor: int, offset: int, length: int) -> bytes:
-    data = os.pread(descriptor, length, offset)
-    if len(data) == length or not data:
-        return data
-    parts = [data]  # Linux reads at most 2 GiB at once
-    while data and (offset := offset + len(data)) and (length := length - len(data)):
-        data = os.pread(descriptor, length, offset)
-        parts.append(data)
-    return b"".join(parts)
-
-
-def _at_rest(descriptor: int, found: os.stat_result) -> bool:
-    """Tells whether nobody is rewriting a file, waiting a moment where it is too young to say."""
-    age = time.time_ns() - found.st_mtime_ns
-    if 0 <= age < _REST_NS:
-        time.sleep((_REST_NS - age) / 1e9)
-        return _same_state(found, os.fstat(descriptor))
-    return True
-
-
-def _same_state(before: os.stat_result, after: os.stat_result) -> bool:
-    return before.st_mtime_ns == after.st_mtime_ns and before.st_size == after.st_size
-
-
 def _info(key: str, found: os.stat_result, crc32c: int | None = None) -> ObjectInfo:
     return ObjectInfo(key, found.st_size, crc32c, generation_of(found))
-
-
-def generation_of(found: os.stat_result) -> str:
-    """Returns the generation of a file in this state."""
-    return f"{found.st_mtime_ns:x}-{found.st_ino:x}-{found.st_size:x}"

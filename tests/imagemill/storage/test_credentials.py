@@ -2,7 +2,8 @@
 
 import datetime
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import google.auth.compute_engine
 import google.auth.credentials
@@ -57,6 +58,13 @@ def test_an_expired_token_is_renewed_by_the_store(key_file, token_server):
     settings = ObjectStoreSettings(gcs_key_file=key_file, gcs_endpoint=token_server.url, gcs_user_project="payer")
     assert list(open_store("gs://renewed", settings=settings).list()) == []
     assert [request["Authorization"] for request in token_server.seen] == ["Bearer token-1", "Bearer token-2"]
+    assert token_server.seen[0]["x-goog-user-project"] == "payer"
+
+
+def test_the_project_that_pays_is_named_where_bytes_travel_too(key_file, token_server):
+    settings = ObjectStoreSettings(gcs_key_file=key_file, gcs_endpoint=token_server.url, gcs_user_project="payer")
+    with suppress(TemporaryFault):  # what this server answers is no object
+        open_store("gs://paid", settings=replace(settings, storage_deadline_seconds=0.1)).read("x")
     assert token_server.seen[0]["x-goog-user-project"] == "payer"
 
 
