@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,13 @@ FORMAT_VERSION = 1
 reader refuses a newer one."""
 
 MANIFEST = "manifest.json"
+
+
+RecordCount = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""Records of one shard: a position in it has 32 bits."""
+
+RowCount = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""Rows of all shards: JSON's numbers are exact up to here in every language."""
 
 
 class _Frozen(BaseModel):
@@ -34,8 +41,8 @@ class ShardEntry(FileEntry):
     """One TFRecord shard and its index."""
 
     split: str
-    records: int = Field(ge=0)
-    labels: dict[int, int] = Field(description="records by label id")
+    records: RecordCount
+    labels: dict[int, RecordCount] = Field(description="records by label id")
     index: FileEntry
 
 
@@ -47,10 +54,10 @@ class Account(_Frozen):
 
     split: str
     label: str
-    rows: int = Field(ge=0)
-    records: int = Field(ge=0)
-    rejected: int = Field(ge=0)
-    duplicates: int = Field(ge=0)
+    rows: RowCount
+    records: RowCount
+    rejected: RowCount
+    duplicates: RowCount
 
     @property
     def balanced(self) -> bool:
@@ -63,7 +70,9 @@ class Manifest(_Frozen):
     schema_version: int = SCHEMA_VERSION
     format_version: int = FORMAT_VERSION
     dataset: str
-    fingerprint: str = Field(description="digest of everything that determines the version's bytes, hexadecimal")
+    fingerprint: str = Field(
+        pattern="^[0-9a-f]+$", description="digest of everything that determines the version's bytes, hexadecimal"
+    )
     labels: list[str] = Field(description="label names; the position is the id")
     accounts: list[Account] = Field(description="sorted by split, then label")
     reject_reasons: dict[str, int] = Field(description="rejected rows by reason")

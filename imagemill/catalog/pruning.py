@@ -155,7 +155,7 @@ def _is_due(store: Store, folder: VersionFolder, *, grace: timedelta, now: datet
         return now - at >= grace
     except MissingObject:  # somebody else has just finished removing it
         return False
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return True
 
 

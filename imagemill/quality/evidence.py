@@ -36,7 +36,8 @@ class Faults:
     def add(self, object_name: str, detail: str, *, offset: int | None = None, key: str = "") -> None:
         self.count += 1
         if len(self.places) < PLACES_KEPT:
-            self.places.append(Place(object=object_name, offset=offset, key=printable(key), detail=printable(detail)))
+            name, key, detail = map(printable, (object_name, key, detail))
+            self.places.append(Place(object=name, offset=offset, key=key, detail=detail))
 
     def extend(self, others: Faults) -> None:
         self.count += others.count

@@ -22,6 +22,20 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+FEATURES: dict[str, type[bytes] | type[int]] = {
+    "image/encoded": bytes,
+    "image/format": bytes,
+    "image/height": int,
+    "image/width": int,
+    "image/channels": int,
+    "image/filename": bytes,
+    "image/key/sha256": bytes,
+    "image/class/label": int,
+    "image/class/text": bytes,
+}
+"""The features of a record, each with one value of this type."""
+
+
 def quiet() -> dict[str, str]:
     """Returns the environment in which TensorFlow keeps to the processor and says only errors."""
     return {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -45,17 +59,8 @@ def read_sample(path: str) -> Iterator[ReadBack]:
     """Yields what TensorFlow makes of every record of a TFRecord file, in order."""
     import tensorflow as tf
 
-    features = {
-        "image/encoded": tf.io.FixedLenFeature([], tf.string),
-        "image/format": tf.io.FixedLenFeature([], tf.string),
-        "image/height": tf.io.FixedLenFeature([], tf.int64),
-        "image/width": tf.io.FixedLenFeature([], tf.int64),
-        "image/channels": tf.io.FixedLenFeature([], tf.int64),
-        "image/filename": tf.io.FixedLenFeature([], tf.string),
-        "image/key/sha256": tf.io.FixedLenFeature([], tf.string),
-        "image/class/label": tf.io.FixedLenFeature([], tf.int64),
-        "image/class/text": tf.io.FixedLenFeature([], tf.string),
-    }
+    kinds = {bytes: tf.string, int: tf.int64}
+    features = {name: tf.io.FixedLenFeature([], kinds[kind]) for name, kind in FEATURES.items()}
     for serialized in tf.data.TFRecordDataset(path):
         try:
             parsed = tf.io.parse_single_example(serialized, features)

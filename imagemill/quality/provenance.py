@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from imagemill.plan import ConversionPlan
+from imagemill.quality.evidence import printable
 from imagemill.storage.store import MissingObject, Store
 from imagemill.version.run_record import RUN, package_version
 
@@ -15,14 +16,15 @@ def read_provenance(store: Store, plan: ConversionPlan | None) -> dict[str, str]
     if plan is not None:
         facts["index"], facts["images"] = plan.index, plan.images
         facts |= _flat("settings", plan.settings.model_dump(mode="json"))
-    return facts | _flat("run", _read_run(store))
+    return facts | _read_run(store)
 
 
-def _read_run(store: Store) -> object:
+def _read_run(store: Store) -> dict[str, str]:
     try:
-        return json.loads(store.read(RUN))
-    except (MissingObject, ValueError):
+        told = _flat("run", json.loads(store.read(RUN)))
+    except (MissingObject, ValueError, RecursionError):  # the last: brackets in brackets, a thousand deep
         return {}
+    return {printable(name): printable(text) for name, text in told.items()}
 
 
 def _flat(prefix: str, value: object) -> dict[str, str]:

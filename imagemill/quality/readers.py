@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, TextIO
 import imagemill
 from imagemill.errors import CallerError
 from imagemill.quality.evidence import ReadBack
-from imagemill.quality.oracle import quiet
+from imagemill.quality.oracle import FEATURES, quiet
 from imagemill.records.example import MalformedExample, decode_features
 from imagemill.records.tfrecord import read_records
 
@@ -88,24 +88,27 @@ class NativeReader:
 def _read_natively(payload: bytes) -> ReadBack:
     try:
         features = decode_features(payload)
-        return _read_features(features)
     except MalformedExample as error:
         return ReadBack(unparsed=str(error))
-    except (KeyError, IndexError) as error:
-        return ReadBack(unparsed=f"a feature is missing: {error}")
+    for name, kind in FEATURES.items():
+        found = features.get(name, [])
+        if [type(value) for value in found] != [kind]:
+            shown = ", ".join(f"{value!r:.40}" for value in found[:3]) or "missing"
+            return ReadBack(unparsed=f"{name} is {shown}; it must be one value of type {kind.__name__}")
+    return _read_features({name: features[name][0] for name in FEATURES})
 
 
-def _read_features(features: Mapping[str, Sequence[Any]]) -> ReadBack:
-    encoded = features["image/encoded"][0]
+def _read_features(features: Mapping[str, Any]) -> ReadBack:
+    encoded = features["image/encoded"]
     decoded, spread, undecoded = _decode(encoded)
     return ReadBack(
         undecoded=undecoded,
-        key=features["image/filename"][0].decode(errors="replace"),
-        label=features["image/class/label"][0],
-        text=features["image/class/text"][0].decode(errors="replace"),
-        stored_sha256=features["image/key/sha256"][0].decode(errors="replace"),
+        key=features["image/filename"].decode(errors="replace"),
+        label=features["image/class/label"],
+        text=features["image/class/text"].decode(errors="replace"),
+        stored_sha256=features["image/key/sha256"].decode(errors="replace"),
         encoded_sha256=hashlib.sha256(encoded).hexdigest(),
-        stated_size=(features["image/height"][0], features["image/width"][0]),
+        stated_size=(features["image/height"], features["image/width"]),
         decoded_size=decoded,
         spread=spread,
     )

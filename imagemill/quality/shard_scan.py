@@ -15,6 +15,9 @@ from imagemill.records.tfrecord import FRAMING_BYTES, CorruptRecord, read_record
 from imagemill.storage.object_file import compression_of, open_object
 from imagemill.storage.store import MissingObject, Store
 
+_GZIP_RATIO = 1032
+"""Bytes that one byte can stand for at most: a DEFLATE match of 258 bytes takes two bits."""
+
 
 def scan_shard(
     store: Store,
@@ -110,8 +113,8 @@ class _IndexWalk:
         while self._position < len(self._index):
             try:
                 return self._index[self._position]
-            except UnicodeDecodeError:
-                self._faults.add(self._name, f"the key of row {self._position} is not UTF-8")
+            except UnusableData as error:
+                self._faults.add(self._name, str(error))
                 self.unsound.add(self._position)
                 self._position += 1
         return None
@@ -147,10 +150,20 @@ def _take(
     taken = []
     for position in sorted(chosen - unsound):
         try:
-            taken.append(_indexed(entry, index[position]))
-        except UnicodeDecodeError:
-            faults.add(entry.index.name, f"the key of row {position} is not UTF-8")
+            row = index[position]
+        except UnusableData as error:
+            faults.add(entry.index.name, str(error))
+            continue
+        if row.offset + row.length > _most_bytes(entry):
+            faults.add(entry.index.name, "names a place behind the end of the shard", offset=row.offset, key=row.key)
+        else:
+            taken.append(_indexed(entry, row))
     return taken
+
+
+def _most_bytes(entry: ShardEntry) -> int:
+    """Returns what a shard can hold at most, unpacked."""
+    return entry.bytes * (_GZIP_RATIO if compression_of(entry.name) else 1)
 
 
 def _indexed(entry: ShardEntry, row: IndexEntry) -> IndexedRecord:

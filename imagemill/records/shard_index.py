@@ -101,7 +101,7 @@ class ShardIndex:
 
     def __init__(self, data: bytes, *, where: str) -> None:
         count, key_bytes = _check(data, where)
-        self._data, self._count = data, count
+        self._data, self._count, self._where = data, count, where
         columns = _Columns(data, count)
         self.hashes = columns.take("Q")
         self._offsets, self._key_ends = columns.take("Q"), columns.take("Q")
@@ -128,9 +128,16 @@ class ShardIndex:
         return map(self.__getitem__, range(self._count))
 
     def key(self, position: int) -> str:
-        """Returns the key of one record."""
+        """Returns the key of one record.
+
+        Raises:
+            UnusableData: It is no text.
+        """
         start = self._key_ends[position - 1] if position else 0
-        return self._data[self._keys_at + start : self._keys_at + self._key_ends[position]].decode()
+        try:
+            return self._data[self._keys_at + start : self._keys_at + self._key_ends[position]].decode()
+        except UnicodeDecodeError as error:
+            raise UnusableData(f"{self._where}: the key of row {position} is not UTF-8; it is damaged") from error
 
     def sha256(self, position: int) -> bytes:
         """Returns the digest of one record's image."""

@@ -90,7 +90,7 @@ def parse_reject(line: bytes) -> Rejected | None:
         reason = Reason(values.pop("reason"))
         if all(isinstance(value, str) for value in values.values()):
             return Rejected(reason=reason, **values)
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         pass
     return None
 

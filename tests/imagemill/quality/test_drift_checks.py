@@ -18,7 +18,7 @@ from imagemill.quality.validate import write_report
 from imagemill.rows import Row
 from imagemill.spec.validation import Drift, Validation
 from tests.support.gate import LATER, blocked, build, failed, judge, toys
-from tests.support.tampering import index_of, shard
+from tests.support.tampering import index_of, replace_object, shard
 from tests.support.versions import BuiltVersion, picture
 
 AGAINST = {
@@ -41,6 +41,18 @@ def published(tmp_path_factory):
 def judge_after(published, root, images, settings=None, **options):
     version = build(root, images, version=LATER, **options)
     return judge(version, settings, published_uri=str(published.folder))
+
+
+@pytest.mark.parametrize("damaged", ["published", "candidate"])
+def test_an_index_key_that_is_no_text_is_a_finding_whichever_version_has_it(tmp_path, damaged):
+    versions = {"published": build(tmp_path, toys()), "candidate": build(tmp_path, toys(), version=LATER)}
+    version = versions[damaged]
+    index = index_of(version, shard(version, 0))
+    replace_object(version, index, (version.folder / index).read_bytes()[:-1] + b"\xff")
+    report = judge(versions["candidate"], published_uri=str(versions["published"].folder))
+    assert failed(report) == ({"shard_index"} if damaged == "candidate" else set())
+    assert "not UTF-8" in report.check("relabelled").observed
+    assert report.check("relabelled").verdict is Verdict.SKIPPED
 
 
 def numbered(images):
