@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from imagemill.storage.spool import TemporarySpool
 
-MAX_PARTS = 256
-"""Each part is an open file."""
+MAX_PARTS = 64
+"""Each part is an open file, and a comparison spills four kinds of rows: 256 files where a process may often have 1,024
+and has threads with connections besides."""
 
 _MEMORY_BYTES = 1 << 17
 """A part that is larger is on disk."""

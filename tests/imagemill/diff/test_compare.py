@@ -1,7 +1,9 @@
 """The diff against one that simply holds both versions in dictionaries."""
 
 import itertools
+import resource
 import tempfile
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -207,6 +209,58 @@ def test_windows_are_smaller_than_the_shards(tmp_path, monkeypatch):
     compare(diff_versions(*uris), *({i.key: i[1:] for i in images} for images in (before, after)))
 
 
+def test_a_diff_of_any_size_opens_few_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("imagemill.diff.compare.WINDOW_RECORDS", 1)
+    monkeypatch.setattr("imagemill.diff.spill._MEMORY_BYTES", 1)
+    before = [IndexedImage(f"{n}.png", "train", "cat", n) for n in range(1_200)]
+    after = [IndexedImage(f"{n + 600}.png", "train", "cat", n + 2_000) for n in range(1_200)]
+    uris = [
+        str(write_indexes(tmp_path / name, images, labels=LABELS, shards={"train": 1}))
+        for name, images in (("before", before), ("after", after))
+    ]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 300, hard))
+    try:
+        total = diff_versions(*uris).total
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (total.removed, total.added, total.changed) == (600, 600, 600)
+
+
+def test_memory_does_not_grow_with_the_versions(tmp_path, monkeypatch):
+    monkeypatch.setattr("imagemill.diff.compare.MAX_PARTS", 8)  # otherwise the buffers of files are most of it
+    monkeypatch.setattr("imagemill.diff.compare.WINDOW_RECORDS", 250)
+    monkeypatch.setattr("imagemill.diff.spill._MEMORY_BYTES", 1_000)
+
+    def peak(count):
+        """Compares versions of which a third is as it was, a third has other bytes, and a third another name."""
+        uris = [
+            str(
+                write_indexes(
+                    tmp_path / f"{count}{name}",
+                    (
+                        IndexedImage(f"{number}{name * (number % 3 == 2)}", "train", "cat", number + count * changed)
+                        for number in range(count)
+                        for changed in [number % 3 == 1 and name == "after"]
+                    ),
+                    labels=LABELS,
+                    shards={"train": count // 250},
+                )
+            )
+            for name in ("before", "after")
+        ]
+        tracemalloc.start()
+        total = diff_versions(*uris).total
+        memory = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (total.changed, total.renamed) == (count // 3, count // 3)
+        return memory
+
+    peak(1_500)  # imports
+    assert peak(15_000) < 3 * peak(3_000)
+
+
 def test_hashes_on_the_borders_of_windows_are_seen_once(tmp_path):
     borders = [0, *(border + by for border in (-(-HASH_SPACE // 3), -(-HASH_SPACE * 2 // 3)) for by in (-1, 0))]
     images = content(len(borders) + 1)
@@ -244,6 +298,9 @@ def test_label_ids_without_a_name_are_named_by_their_id(tmp_path):
     [
         pytest.param(lambda index, _: index.unlink(), "is gone", id="gone"),
         pytest.param(lambda index, _: index.write_bytes(b"IMINDEX\x01"), "not a shard index", id="cut"),
+        pytest.param(
+            lambda index, _: index.write_bytes(index.read_bytes()[:-1] + b"\xff"), "not UTF-8", id="key that is no text"
+        ),
         pytest.param(
             lambda index, other: index.write_bytes(other.read_bytes()), "not the index|another shard", id="swapped"
         ),
