@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from imagemill.catalog.history import HistoryEntry, Move, newest_in_folder, read_history, write_entry
+from imagemill.catalog.history import HistoryEntry, Move, newest_in_folder, read_history, way_back, write_entry
 from imagemill.catalog.pointer import CURRENT, Pointer, PointerObject
 from imagemill.catalog.pruning import Pruning, RetentionPolicy, plan_pruning
 from imagemill.errors import CallerError, UnusableData
@@ -115,14 +115,14 @@ class Catalog:
         except MissingObject as error:
             raise UnusableData(
                 f"{self.uri}/{CURRENT} names {pointer.version}, but {uri}/{MANIFEST} is gone; "
-                "roll back to another version, or publish a new one"
+                "roll back to another version, or have the refresh make a new one with --force and publish it"
             ) from error
         digest = hashlib.sha256(manifest).hexdigest()
         if digest != pointer.manifest_sha256:
             raise UnusableData(
                 f"{uri}/{MANIFEST} is not the one that was published (sha256 {digest[:12]}…, published "
                 f"{pointer.manifest_sha256[:12]}…): somebody changed the version; roll back to another one, "
-                "or validate and publish it again"
+                "or have the refresh make a new one with --force and publish it"
             )
         return CurrentVersion(version=pointer.version, uri=uri, manifest_sha256=digest)
 
@@ -176,7 +176,7 @@ class Catalog:
     def rollback(
         self, version: str | None = None, *, by: str = "", reason: str = "", now: datetime | None = None
     ) -> Publication:
-        """Makes an older version the published one: the given one, or the newest before the current that once was.
+        """Makes an older version the published one: the given one, or the one that was published before the current.
 
         Its objects are held against its manifest first, by size and checksum.
 
@@ -187,12 +187,12 @@ class Catalog:
         """
         generation = self._pointer.generation()
         previous = self._pointer.read_if_sound()
-        once = {entry.version for entry in self._history(previous)}
+        entries = list(self._history(previous))
         if version is None:
-            folder = self._before(previous, once)
+            folder = self._before(previous, entries)
         else:
             # What was published once, by force or not, may be published again.
-            folder = self._admit(version, previous, forced=version in once)
+            folder = self._admit(version, previous, forced=any(entry.version == version for entry in entries))
             if damaged := folder.damaged_objects():
                 raise UnusableData(
                     f"{folder.uri} is damaged: {len(damaged)} objects are not as its manifest says, such as "
@@ -253,18 +253,16 @@ class Catalog:
         if not objects:
             known = ", ".join(folder.version for folder in self._folders(pointer)[:5]) or "none"
             raise CallerError(f"{self.uri} has no version {version}; the newest are: {known}")
-        current = pointer is not None and pointer.version == version
-        folder = VersionFolder(self._store, version, objects, current=current)
+        folder = VersionFolder(self._store, version, objects, published=pointer.version if pointer else None)
         if obstacle := folder.obstacle_if(forced=forced):
             raise UnusableData(f"{folder.uri} cannot be published: {obstacle}")
         return folder
 
-    def _before(self, pointer: Pointer | None, once: Set[str]) -> VersionFolder:
-        for folder in self._folders(pointer):
-            older = pointer is None or folder.version < pointer.version
-            if not older or folder.version not in once:
-                continue
-            if not folder.obstacle_if(forced=True) and not folder.damaged_objects():
+    def _before(self, pointer: Pointer | None, entries: Sequence[HistoryEntry]) -> VersionFolder:
+        folders = {folder.version: folder for folder in self._folders(pointer) if not folder.current}
+        for version in way_back(entries):
+            folder = folders.get(version)
+            if folder and not folder.obstacle_if(forced=True) and not folder.damaged_objects():
                 return folder
         raise CallerError(
             f"{self.uri} has no intact version that was published before "
@@ -280,7 +278,7 @@ class Catalog:
                 grouped.setdefault(version, []).append(info)
         published = pointer.version if pointer else None
         return [
-            VersionFolder(self._store, version, grouped[version], current=version == published)
+            VersionFolder(self._store, version, grouped[version], published=published)
             for version in sorted(grouped, reverse=True)
         ]
 

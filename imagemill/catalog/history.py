@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 from typing import Literal
 
@@ -66,6 +66,25 @@ def read_history(store: Store, newest: str) -> Iterator[HistoryEntry]:
             return
         yield entry
         newest = entry.parent
+
+
+def way_back(entries: Sequence[HistoryEntry]) -> list[str]:
+    """Returns the versions that a rollback after a rollback would go through, the first one first.
+
+    Publishing lays a version on those before it; rolling back takes off what lies above. So what was rolled back is
+    not gone back to, and data that went from A to B and to A again goes back by B.
+
+    Args:
+        entries: The history, newest first.
+    """
+    laid: list[str] = []
+    for entry in reversed(entries):
+        if entry.action == "rollback" and entry.version in laid:
+            while laid[-1] != entry.version:
+                laid.pop()
+        else:
+            laid.append(entry.version)
+    return laid[::-1]
 
 
 def newest_in_folder(store: Store) -> str:

@@ -54,7 +54,7 @@ class PointerObject:
         except ValidationError as error:
             raise UnusableData(
                 f"{self.uri} is not a readable pointer ({data[:60]!r}); "
-                "roll back to an intact version, or publish a new one"
+                "roll back to an intact version, or have the refresh make a new one with --force and publish it"
             ) from error
 
     def read_if_sound(self) -> Pointer | None:

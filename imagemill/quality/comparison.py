@@ -9,19 +9,15 @@ from imagemill.quality.evidence import Against
 from imagemill.storage import MissingObject, Store, open_store
 from imagemill.version.facts import FACTS, Facts
 
-NOTHING_PUBLISHED = "there is no published version to compare with"
 
-
-def read_base(published_uri: str | None, version_uri: str, *, limited: bool) -> tuple[Against | None, str]:
+def read_base(published_uri: str, version_uri: str, *, limited: bool) -> tuple[Against | None, str]:
     """Returns the published version as the checks see it, or None and why there is nothing to compare with.
 
     Args:
-        published_uri: The published version; None where there is none.
+        published_uri: The published version.
         version_uri: The version that is judged.
         limited: That one holds some of the rows only, so that no comparison means anything.
     """
-    if published_uri is None:
-        return None, NOTHING_PUBLISHED
     if limited:
         return None, "the version holds a limited sample of the rows"
     base = open_store(published_uri)

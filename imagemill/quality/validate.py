@@ -19,7 +19,7 @@ from imagemill.diff.model import DIFF
 from imagemill.errors import CallerError, ImagemillError, UnusableData
 from imagemill.labels import LABELS, parse_labels
 from imagemill.manifest import MANIFEST, Manifest, ShardEntry, parse_manifest
-from imagemill.plan import PLAN, ConversionPlan
+from imagemill.plan import PLAN, ConversionPlan, parse_plan
 from imagemill.progress import Progress, Silent
 from imagemill.quality.checks import CHECKS
 from imagemill.quality.comparison import read_base, read_facts
@@ -47,6 +47,7 @@ def validate_version(
     settings: Validation,
     images_uri: str | None,
     published_uri: str | None = None,
+    no_base: str = "no published version was named to compare with",
     seed: int | None = None,
     reader: ReaderChoice = "auto",
     gallery: Gallery | None = None,
@@ -59,6 +60,7 @@ def validate_version(
         settings: What the spec asks for.
         images_uri: Root of the staged images, to compare the sample with byte for byte; None compares with nothing.
         published_uri: The published version, to compare with; None compares with nothing.
+        no_base: Why there is none, for the report.
         seed: Decides which records are sampled; by default it comes from the version's fingerprint.
         reader: Who reads the sample back; `auto` is TensorFlow where it is installed.
         gallery: Collects thumbnails of sampled images.
@@ -85,7 +87,7 @@ def validate_version(
         progress.end()
         if gallery is not None:
             gallery.collect(Path(folder) / SAMPLE_FILE, manifest.labels)
-    evidence = inspection.evidence(shards, findings, images_uri, published_uri)
+    evidence = inspection.evidence(shards, findings, images_uri, published_uri, no_base)
     return _report(
         evidence,
         seed=seed,
@@ -149,11 +151,18 @@ class _Inspection:
         return found is not None and found.size == entry.bytes
 
     def evidence(
-        self, shards: Sequence[ShardFacts], findings: SampleFindings, images_uri: str | None, published_uri: str | None
+        self,
+        shards: Sequence[ShardFacts],
+        findings: SampleFindings,
+        images_uri: str | None,
+        published_uri: str | None,
+        no_base: str,
     ) -> Evidence:
         plan = _read_plan(self._store)
         limited = plan is not None and plan.sample_below is not None
-        against, no_base = read_base(published_uri, self._store.uri, limited=limited)
+        against = None
+        if published_uri is not None:
+            against, no_base = read_base(published_uri, self._store.uri, limited=limited)
         return Evidence(
             manifest=self._manifest,
             plan=plan,
@@ -193,8 +202,8 @@ def _read_manifest(store: Store) -> tuple[Manifest, str]:
 
 def _read_plan(store: Store) -> ConversionPlan | None:
     try:
-        return ConversionPlan.model_validate_json(store.read(PLAN))
-    except (MissingObject, ValueError):  # pydantic's ValidationError is a ValueError
+        return parse_plan(store.read(PLAN), where=f"{store.uri}/{PLAN}")
+    except (MissingObject, UnusableData):  # a finding of `plan`
         return None
 
 

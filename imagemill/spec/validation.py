@@ -12,6 +12,7 @@ from imagemill.spec.part import Fraction, SpecPart
 CheckName = Literal[
     "shards_present",
     "shard_checksums",
+    "plan",
     "record_framing",
     "record_counts",
     "shard_index",

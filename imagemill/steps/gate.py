@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from imagemill.progress import Progress, Silent
 from imagemill.spec import DatasetSpec
+from imagemill.steps.publication import published_version
 from imagemill.steps.results import Validated, counts
 from imagemill.steps.staging import inputs
 
 
-def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | None = None) -> Validated:
+def validate_records(
+    spec: DatasetSpec, version: str, *, force: bool = False, progress: Progress | None = None
+) -> Validated:
     """Proves a version good and writes its report, `validation.json` and `validation.html`.
 
     The published version's own report stays while nothing is wrong: it compares with what was published before.
+
+    Args:
+        spec: Its dataset.
+        version: Its id.
+        force: Where the published version is broken, compare with nothing.
+        progress: Told of shards and sampled records.
 
     Raises:
         UnusableData: A check failed; the message has each one's finding and advice, and the report is written.
@@ -23,12 +32,14 @@ def validate_records(spec: DatasetSpec, version: str, *, progress: Progress | No
     from imagemill.storage import open_store
 
     catalog, gallery = Catalog(spec.locations.output), Gallery()
-    uri, published = catalog.version_uri(version), catalog.current()
+    uri = catalog.version_uri(version)
+    published, no_base = published_version(catalog, force=force)
     report = validate_version(
         uri,
         settings=spec.validation,
         images_uri=inputs(spec).images,
         published_uri=published.uri if published else None,
+        no_base=no_base,
         gallery=gallery,
         progress=progress or Silent(),
     )

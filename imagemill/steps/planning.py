@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from imagemill.manifest import MANIFEST
 from imagemill.plan import ConversionPlan, ConversionSettings
 from imagemill.spec import DatasetSpec
+from imagemill.steps.publication import published_version
 from imagemill.steps.results import Inputs, Planned
 from imagemill.steps.staging import inputs
 from imagemill.storage import open_store
@@ -35,7 +36,7 @@ def plan_conversion(
     Args:
         spec: The dataset.
         now: Aware time that names a new version; the same for every try of one run.
-        force: Convert even when nothing changed.
+        force: Convert even when nothing changed, or when the published version is broken.
         limit: Convert only this many rows, as a rehearsal that is never published.
         shards: Shard counts by split, instead of the spec's.
         runner: Where it will be converted, for the record; by default the spec's.
@@ -49,7 +50,7 @@ def plan_conversion(
     from imagemill.version.run_record import record_run, whoami
 
     catalog = Catalog(spec.locations.output)
-    current = catalog.current()
+    current, _ = published_version(catalog, force=force)
     published = read_manifest(current.uri) if current else None
     read = source or inputs(spec)
     plan = plan_once(

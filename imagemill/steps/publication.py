@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imagemill.errors import UnusableData
 from imagemill.spec import DatasetSpec
 from imagemill.steps.results import Published, counts
 
 if TYPE_CHECKING:
+    from imagemill.catalog import Catalog, CurrentVersion
     from imagemill.catalog.pruning import Pruning
+
+
+def published_version(catalog: Catalog, *, force: bool) -> tuple[CurrentVersion | None, str]:
+    """Returns the published version, or None and why there is none.
+
+    Args:
+        catalog: The dataset's versions.
+        force: Do without one that is broken, so that a new one can take its place.
+
+    Raises:
+        UnusableData: It is broken, and there is no force.
+    """
+    try:
+        return catalog.current(), "there is no published version to compare with"
+    except UnusableData as error:
+        if force:
+            return None, f"the published version cannot be read: {error}"
+        raise
 
 
 def publish(spec: DatasetSpec, version: str, *, user: str | None = None, note: str = "", run: str = "") -> Published:

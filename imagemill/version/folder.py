@@ -96,6 +96,12 @@ def object_key(version: str, name: str) -> str:
 class VersionFolder:
     """A version folder and what its objects say; each is read once, when it is first asked for.
 
+    Args:
+        store: The dataset's output folder.
+        version: Its id.
+        objects: Its listing.
+        published: Id of the published version; None where there is none that could be read.
+
     Attributes:
         version: Its id.
         current: Whether it is the published one.
@@ -103,9 +109,9 @@ class VersionFolder:
         sizes: Bytes by object name, from one listing.
     """
 
-    def __init__(self, store: Store, version: str, objects: Iterable[ObjectInfo], *, current: bool) -> None:
-        self._store = store
-        self.version, self.current = version, current
+    def __init__(self, store: Store, version: str, objects: Iterable[ObjectInfo], *, published: str | None) -> None:
+        self._store, self._published = store, published
+        self.version, self.current = version, version == published
         self.uri = f"{store.uri.rstrip('/')}/{VERSIONS}{version}"
         prefix = object_key(version, "")
         self.sizes = {info.key.removeprefix(prefix): info.size for info in objects}
@@ -142,10 +148,7 @@ class VersionFolder:
     @cached_property
     def plan(self) -> ConversionPlan:
         data = self._read(PLAN, "nobody knows what the version is made of; convert again")
-        try:
-            return parse_plan(data, where=f"{self.uri}/{PLAN}")
-        except UnusableData as error:
-            raise UnusableData(f"{error}; convert again") from error
+        return parse_plan(data, where=f"{self.uri}/{PLAN}")
 
     @cached_property
     def report(self) -> Report:
@@ -216,7 +219,14 @@ class VersionFolder:
         if not self.report.passed and not forced:
             names = ", ".join(check.name for check in self.report.failures)
             return f"its validation failed ({names}); {REPORT} says what to do"
-        return ""
+        return "" if forced or self.current else self._outdated()
+
+    def _outdated(self) -> str:
+        """How far it is from what is published now, nobody has judged: its report compares with another version."""
+        base = self.report.base
+        if base is None or self._published in (None, base.version):
+            return ""
+        return f"it was compared with {base.version}, and {self._published} is published now; validate it again"
 
     def _damaged(self) -> str:
         wrong = [entry.name for entry in manifest_entries(self.manifest) if self.sizes.get(entry.name) != entry.bytes]

@@ -88,12 +88,12 @@ def plan_conversion(spec_path: str, params: Any = None, dag_run: Any = None, ti:
 
 @task(doc_md=task_doc("validate_records"), multiple_outputs=False)
 @google_connection()
-def validate_records(spec_path: str, plan: Json, ti: Any = None) -> Json:
+def validate_records(spec_path: str, plan: Json, params: Any = None, ti: Any = None) -> Json:
     from imagemill import steps
 
     spec = kept(_spec(spec_path), ti)
     with metrics.timed(spec.name, "validate"):
-        validated = steps.validate_records(spec, plan["version"], progress=LoggedProgress())
+        validated = steps.validate_records(spec, plan["version"], force=params["force"], progress=LoggedProgress())
     if not plan["limited"]:
         metrics.gauges(spec.name, validated.model_dump(include=set(MEASURES)))
     if spec.approval == "none":

@@ -23,7 +23,7 @@ from imagemill.quality.checks.images import (
     SPLIT_LEAKS,
 )
 from imagemill.quality.checks.labels import LABEL_BALANCE, LABELS
-from imagemill.quality.checks.objects import FOREIGN_OBJECTS, SHARD_CHECKSUMS, SHARDS_PRESENT
+from imagemill.quality.checks.objects import FOREIGN_OBJECTS, PLANNED, SHARD_CHECKSUMS, SHARDS_PRESENT
 from imagemill.quality.checks.records import RECORD_COUNTS, RECORD_FRAMING, SHARD_INDEX
 from imagemill.quality.checks.sample import SAMPLE_DECODES, SAMPLE_MATCHES_SOURCE, WHOLE_SHARDS_READ
 
@@ -32,6 +32,7 @@ __all__ = ["CHECKS", "Check", "Outcome"]
 CHECKS: tuple[Check, ...] = (
     SHARDS_PRESENT,
     SHARD_CHECKSUMS,
+    PLANNED,
     RECORD_FRAMING,
     RECORD_COUNTS,
     SHARD_INDEX,

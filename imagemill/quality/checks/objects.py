@@ -40,6 +40,24 @@ def _looks_like_shard(name: str, dataset: str) -> bool:
     return name.startswith(f"{dataset}-") and (".tfrecord-" in name or ".index-" in name)
 
 
+def _plan(evidence: Evidence) -> Outcome:
+    faults = Faults()
+    plan, manifest = evidence.plan, evidence.manifest
+    if PLAN not in evidence.listing:
+        faults.add(PLAN, "is missing")
+    elif plan is None:
+        faults.add(PLAN, "is not a readable plan")
+    elif plan.fingerprint != manifest.fingerprint:
+        faults.add(PLAN, f"plans {plan.fingerprint[:12]}…, the manifest is of {manifest.fingerprint[:12]}…")
+    return Outcome(
+        observed="the plan is of another version, or cannot be read"
+        if faults
+        else "plan and manifest are of one fingerprint",
+        expected="the plan that the version was converted by",
+        faults=faults,
+    )
+
+
 def _shard_checksums(evidence: Evidence) -> Outcome:
     faults = Faults()
     compared = 0
@@ -79,6 +97,11 @@ SHARD_CHECKSUMS = Check(
     judge=_shard_checksums,
     advice="The objects' bytes changed after they were written; convert again with `force`, and look for what wrote "
     "into the version folder.",
+)
+PLANNED = Check(
+    name="plan",
+    judge=_plan,
+    advice="Nobody can tell what the version was made of, and it cannot be published: convert again with `force`.",
 )
 FOREIGN_OBJECTS = Check(
     name="foreign_objects",

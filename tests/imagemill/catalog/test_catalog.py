@@ -12,7 +12,7 @@ from imagemill.catalog import Catalog, RetentionPolicy, current, new_version_id,
 from imagemill.errors import CallerError, UnusableData
 from imagemill.manifest import MANIFEST, Account, Manifest
 from imagemill.plan import PLAN, ConversionPlan, ConversionSettings
-from imagemill.quality.report import REPORT, CheckResult, Report, Severity, Verdict
+from imagemill.quality.report import REPORT, Base, CheckResult, Report, Severity, Verdict
 from imagemill.storage import PreconditionFailed, open_store
 from imagemill.version.files import entry_of
 
@@ -69,7 +69,7 @@ def make_version(output: Path, version: str, *, passed: bool | None = True, samp
     return folder
 
 
-def write_report(folder: Path, *, passed: bool) -> None:
+def write_report(folder: Path, *, passed: bool = True, base: str | None = None) -> None:
     check = CheckResult(
         name="labels",
         severity=Severity.ERROR,
@@ -84,6 +84,7 @@ def write_report(folder: Path, *, passed: bool) -> None:
         fingerprint="f",
         manifest_sha256=hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest(),
         checks=(check,),
+        base=Base(version=base) if base else None,
     )
     (folder / REPORT).write_bytes(report.to_json())
 
@@ -250,6 +251,14 @@ def test_publish_refuses_a_damaged_version(catalog, output, damage, message):
     assert pointer(output) is None
 
 
+def test_a_plan_of_a_newer_imagemill_asks_for_an_upgrade(catalog, output):
+    folder = make_version(output, FIRST)
+    plan = json.loads((folder / PLAN).read_text())
+    (folder / PLAN).write_text(json.dumps(plan | {"format_version": 99}))
+    with pytest.raises(UnusableData, match="upgrade imagemill"):
+        catalog.publish(FIRST)
+
+
 @pytest.mark.parametrize("version", [SECOND, "../../secrets", "", "latest"])
 def test_publish_wants_a_version_that_exists(catalog, output, version):
     make_version(output, FIRST)
@@ -280,6 +289,29 @@ def test_rollback_goes_to_the_newest_version_before_the_current_that_was_publish
     assert pointer(output) == FIRST
 
 
+def test_rollback_goes_the_way_back_that_publications_came(catalog, output):
+    """The data went from A to B to C and to B again, so that B's version was published twice."""
+    a, b, c = days(3)
+    for version in (a, b, c):
+        make_version(output, version)
+    for version in (a, b, c, b):
+        catalog.publish(version)
+    assert [catalog.rollback().version for _ in range(3)] == [c, b, a]
+    with pytest.raises(CallerError, match="no intact version"):
+        catalog.rollback()
+
+
+def test_what_was_rolled_back_is_not_gone_back_to(catalog, output):
+    a, b, c = days(3)
+    for version in (a, b, c):
+        make_version(output, version)
+    catalog.publish(a)
+    catalog.publish(b)
+    catalog.rollback()
+    catalog.publish(c)
+    assert catalog.rollback().version == a
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -297,6 +329,39 @@ def test_rollback_looks_at_every_object_first(catalog, output, damage):
         catalog.rollback(two)
     assert pointer(output) == three
     assert catalog.rollback().version == one
+
+
+# -- what a report compared with
+
+
+def test_a_report_that_compared_with_another_version_than_the_published_one_does_not_publish(catalog, output):
+    """Two refreshes at once: both candidates were compared with what was published before either."""
+    one, two, three = days(3)
+    make_version(output, one)
+    catalog.publish(one)
+    for version in (two, three):
+        write_report(make_version(output, version), base=one)
+    catalog.publish(two)
+    with pytest.raises(UnusableData, match=f"compared with {one}, and {two} is published now; validate it again"):
+        catalog.publish(three)
+    assert next(info for info in catalog.versions() if info.version == three).obstacle
+    write_report(output / "versions" / three, base=two)
+    catalog.publish(three)
+    assert not catalog.publish(three).moved
+    assert catalog.rollback().version == two  # what was published once may come back, whatever it was compared with
+    catalog.rollback()
+    with pytest.raises(UnusableData, match="validate it again"):
+        catalog.publish(three)
+    assert catalog.publish(three, force=True, reason="it is what we want").moved
+
+
+def test_a_report_of_any_base_repairs_an_unreadable_pointer(catalog, output):
+    one, two = days(2)
+    make_version(output, one)
+    catalog.publish(one)
+    write_report(make_version(output, two), base="20250101T000000Z-aaaaaaaa")
+    (output / "CURRENT").write_text("oops")
+    assert catalog.publish(two).moved
 
 
 # -- force and history

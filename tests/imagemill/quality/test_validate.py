@@ -320,6 +320,12 @@ def lost_plan_rows(version):
     (version.folder / PLAN).write_text(json.dumps(plan))
 
 
+def other_plan(version):
+    plan = (version.folder / PLAN).read_text()
+    (version.folder / PLAN).write_text(plan.replace("ab" * 32, "cd" * 32))
+    return {"object": PLAN}
+
+
 def foreign(name):
     def seed(version):
         (version.folder / name).write_bytes(b"mine")
@@ -400,6 +406,9 @@ DEFECTS = [
     Defect("reject line of another reason", rejects(other_reason), {"accounting"}),
     Defect("reject line garbled", rejects(lambda data: b"\xff{" + data), {"accounting"}),
     Defect("row lost between plan and job", lost_plan_rows, {"accounting"}),
+    Defect("plan missing", missing(lambda v: PLAN), {"plan"}, places={"object": PLAN, "detail": "is missing"}),
+    Defect("plan garbled", lambda v: flip_bit(v, PLAN, 0), {"plan"}, places={"object": PLAN}),
+    Defect("plan of another version", other_plan, {"plan"}),
     Defect("rejects above the budget", lambda v: None, {"rejected_share"}, settings=Validation(max_rejected=0.01)),
     Defect(
         "rejects of one label above its budget",
