@@ -40,6 +40,7 @@ for _command in (
     diff.diff,
     versions.history,
     versions.path,
+    versions.validate,
     versions.publish,
     versions.rollback,
     versions.prune,

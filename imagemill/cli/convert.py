@@ -63,7 +63,7 @@ def convert(
 
     With --only-rejects the rows that a version rejected are tried again, on the images as they are now.
 
-    The candidate is not published: look at it with `verify`, then `publish` it.
+    The candidate is not published: `validate` it, then `publish` it.
     """
     from imagemill import steps
 

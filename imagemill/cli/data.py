@@ -13,7 +13,7 @@ from imagemill.cli.output import json_option, progress, show, size
 from imagemill.errors import CallerError, ImagemillError
 
 if TYPE_CHECKING:
-    from imagemill.quality.report import CheckResult, Report
+    from imagemill.quality.report import CheckResult, Report, SampleFacts
     from imagemill.storage.difference import Action
     from imagemill.storage.sync import SyncSummary
 
@@ -125,9 +125,10 @@ def _rate(summary: SyncSummary, seconds: float) -> str:
 @click.option("--full", is_flag=True, help="Verify every record's checksum, however large the version is.")
 @json_option
 def verify(version_uri: str, *, sample: int | None, against: str | None, full: bool, as_json: bool) -> None:
-    """Check a version as the gate does.
+    """Check a version, wherever it is, without its spec.
 
-    Nothing is written or published. Exits with 1 if a check fails.
+    The gate's checks with the limits that a spec has by default, and any share of rejects. Nothing is written or
+    published; `validate` does that by the spec. Exits with 1 if a check fails.
     """
     from imagemill.quality.validate import validate_version
     from imagemill.spec.validation import Validation
@@ -151,18 +152,28 @@ def _require_version(uri: str) -> None:
     from imagemill.catalog.pointer import CURRENT
     from imagemill.errors import CallerError
     from imagemill.storage import open_store
+    from imagemill.version.folder import VERSIONS
 
-    if open_store(uri).stat(CURRENT) is not None:
+    store = open_store(uri)
+    if store.stat(CURRENT) is not None:
         raise CallerError(f"{uri} holds a dataset, not one version of it; verify {current(uri)}, which is published")
+    if next(store.list(VERSIONS), None) is not None:
+        raise CallerError(f"{uri} holds a dataset, not one version of it; name a folder in its {VERSIONS}")
 
 
 def _describe(report: Report) -> str:
     return "\n".join(
         [
             *(_describe_check(check) for check in report.checks),
+            *([_describe_sample(report.sample)] if report.sample else []),
             f"{report.version}: {report.verdict} ({len(report.failures)} failed)",
         ]
     )
+
+
+def _describe_sample(sample: SampleFacts) -> str:
+    chance = f"{sample.confidence:.1%}" if sample.confidence < 1 else "100%"
+    return f"sample: {sample.records:,} of {sample.population:,}; a defect in 0.5% is in it with a chance of {chance}"
 
 
 def _describe_check(check: CheckResult) -> str:

@@ -1,4 +1,4 @@
-"""`imagemill versions|history|path|publish|rollback|prune`: what there is, and what training sees."""
+"""`imagemill versions|history|path|validate|publish|rollback|prune`: what there is, and what training sees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagemill.cli.output import json_option, show, size, table
+from imagemill.cli.output import json_option, progress, show, size, table
 
 if TYPE_CHECKING:
     from imagemill.catalog import Catalog, Publication, VersionInfo
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def versions(name: str, *, as_json: bool) -> None:
     """List the dataset's versions, newest first.
 
-    `*` marks the published one; the others say why they are not.
+    `*` marks the published one; WHY NOT is what keeps another one from being published.
     """
     infos = _catalog(name).versions()
     show(
@@ -64,6 +64,24 @@ def path(name: str, *, as_json: bool) -> None:
     show({"version": current.version, "path": current.uri}, as_json=as_json, text=current.uri)
 
 
+@click.command()
+@click.argument("name")
+@click.argument("version")
+@click.option("--force", is_flag=True, help="Compare with nothing if the published version cannot be read.")
+@json_option
+def validate(name: str, version: str, *, force: bool, as_json: bool) -> None:
+    """Have the gate judge VERSION, by the spec.
+
+    Writes its report, which `publish` reads. Exits with 1 if a check fails.
+    """
+    from imagemill import steps
+    from imagemill.spec.file import find_spec
+
+    validated = steps.validate_records(find_spec(name), version, force=force, progress=progress(as_json=as_json))
+    told = f"{version} passed: {validated.records:,} records, {validated.sampled:,} of them read back"
+    show(validated.model_dump(mode="json"), as_json=as_json, text=f"{told}; {validated.report_uri}")
+
+
 _reason = click.option("--reason", default="", metavar="TEXT", help="Why, for the history.")
 
 
@@ -88,7 +106,7 @@ def publish(name: str, version: str, *, force: bool, reason: str, as_json: bool)
 def rollback(name: str, version: str | None, *, reason: str, as_json: bool) -> None:
     """Make an older VERSION the published one.
 
-    By default the newest before it that was published once.
+    By default the one that was published before the current one.
 
     Its objects are held against its manifest first.
     """

@@ -1,4 +1,4 @@
-"""A refresh by hand, one command a step: prepare, sync, convert, verify, publish, and back."""
+"""A refresh by hand, one command a step: prepare, sync, convert, verify, validate, publish."""
 
 import shutil
 from pathlib import Path
@@ -58,6 +58,7 @@ def test_an_unvalidated_version_is_not_published(imagemill, candidate):
 def test_verify_passes_the_candidate_and_catches_a_flipped_bit(imagemill, candidate, staging):
     good = imagemill("verify", candidate, "--against", staging / "images", "--sample", "5")
     assert good.code == 0, good.out
+    assert "sample: 5 of 50; a defect in 0.5% is in it with a chance of 10.0%" in good.out
     spoilt = imagemill.project / "spoilt" / candidate.name
     shutil.copytree(candidate, spoilt)
     shard = next(spoilt.glob("*.tfrecord-00001-*"))
@@ -68,6 +69,12 @@ def test_verify_passes_the_candidate_and_catches_a_flipped_bit(imagemill, candid
     assert bad.code == 1
     assert shard.name in bad.out
     assert not (candidate / "validation.json").exists(), "verify writes nothing"
+
+
+def test_a_dataset_is_no_version_before_anything_is_published_either(imagemill, candidate):
+    ended = imagemill("verify", candidate.parents[1])
+    assert ended.code == 2
+    assert "holds a dataset, not one version of it" in ended.err
 
 
 def test_inspect_shows_and_saves_records(imagemill, candidate, staging):
@@ -103,3 +110,13 @@ def test_converts_an_index_without_a_spec(imagemill, tree):
     assert ended.code == 0, ended.err
     assert (ended.json["rows"], ended.json["limited"]) == (10, True)
     assert (Path(ended.json["version_uri"]) / "manifest.json").exists()
+
+
+def test_a_candidate_that_was_validated_by_hand_is_published_by_hand(imagemill, candidate):
+    assert imagemill("validate", "dots", "20990101T000000Z-00000000").code == 2
+    good = imagemill("validate", "dots", candidate.name)
+    assert good.code == 0, good.err
+    assert f"{candidate.name} passed: 50 records, 20 of them read back" in good.out
+    assert imagemill("publish", "dots", candidate.name).code == 0
+    assert imagemill("path", "dots").out.strip() == str(candidate)
+    assert imagemill("validate", "dots", candidate.name, "--json").json["records"] == 50
