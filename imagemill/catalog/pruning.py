@@ -23,6 +23,10 @@ from imagemill.spec import Retention
 from imagemill.storage.store import MissingObject, Store
 from imagemill.version.folder import RETIRED, VersionFolder, created_at, object_key
 
+CANDIDATE_AGE = timedelta(days=30)
+"""A candidate that is newer than the published version goes at this age at the earliest: before, it may be under way,
+wait for a person's approval, or be left to look at."""
+
 
 class Pruning(BaseModel):
     """What `prune` did, or would do."""
@@ -116,21 +120,25 @@ def plan_pruning(
         folders: Its version folders, newest first.
         published: Versions that were ever published, the current one first, then the one before it, and so on; none
             where nothing is published, and then nothing goes.
-        policy: What stays. What is newer than the current version stays too: candidates under way or left to look at.
+        policy: What stays. What is newer than the current version stays too, but for candidates of `CANDIDATE_AGE`
+            that were never published.
         now: The time.
     """
+    published = iter(published)
     spared = list(_kept(folders, published, policy.keep))
     if not spared:
         return PruningPlan(folders, [], [])
     due = [folder for folder in folders if folder.retired and _is_due(store, folder, grace=policy.grace, now=now)]
-    retiring = [
+    aged = [
         folder
         for folder in folders
-        if folder.version < spared[0]
-        and folder.version not in spared
+        if folder.version not in spared
         and not folder.retired
-        and now - created_at(folder.version) >= policy.min_age
+        and now - created_at(folder.version) >= _age_to_go(folder, policy, current=spared[0])
     ]
+    # Only candidates need the whole history read: most datasets have none.
+    once = set(published) if any(folder.version > spared[0] for folder in aged) else set()
+    retiring = [folder for folder in aged if folder.version not in once or folder.version < spared[0]]
     if policy.grace <= timedelta(0):
         return PruningPlan(folders, [], [*due, *retiring])
     return PruningPlan(folders, retiring, due)
@@ -146,6 +154,10 @@ def _kept(folders: Sequence[VersionFolder], published: Iterable[str], keep: int)
             yield version
         if len(seen) == keep:
             return
+
+
+def _age_to_go(folder: VersionFolder, policy: RetentionPolicy, *, current: str) -> timedelta:
+    return policy.min_age if folder.version < current else max(policy.min_age, CANDIDATE_AGE)
 
 
 def _is_due(store: Store, folder: VersionFolder, *, grace: timedelta, now: datetime) -> bool:

@@ -234,7 +234,8 @@ class Retention(SpecPart):
     """What `prune` leaves."""
 
     keep: int = Field(5, ge=1)
-    """Versions kept, of those that were published, the last ones; the published one and what is newer always stay."""
+    """Versions kept, of those that were published, the last ones. The published one always stays, and so does what is
+    newer, but for candidates that nobody published in 30 days."""
     min_age_days: float = Field(7.0, ge=0)
     """No version younger than this goes: a training job may have begun with it."""
     grace_hours: float = Field(24.0, ge=0)

@@ -216,6 +216,17 @@ def _cloud_places(spec: DatasetSpec) -> Iterator[Contradiction]:
             )
 
 
+def _sides_and_pixels(spec: DatasetSpec) -> Iterator[Contradiction]:
+    least, most = spec.validation.min_side, spec.conversion.max_image_pixels
+    if least * least > most:
+        yield Contradiction(
+            ("validation", "min_side"),
+            f"An image with sides of {least} pixels has {least * least} of them, and more than {most} are rejected by "
+            "`conversion.max_image_pixels`: no image can pass.",
+            "Lower `min_side`, or raise `max_image_pixels`.",
+        )
+
+
 _Check = Callable[["DatasetSpec"], Iterator[Contradiction]]
 _CHECKS: tuple[tuple[set[str], _Check], ...] = (
     ({"source", "splits"}, _splits_of_the_source),
@@ -227,6 +238,7 @@ _CHECKS: tuple[tuple[set[str], _Check], ...] = (
     ({"conversion.runner", "conversion.runner_options"}, _runner_needs),
     ({"conversion.runner", "conversion.runner_options", "conversion.dataflow"}, _dataflow_needs),
     ({"conversion.runner", "locations"}, _cloud_places),
+    ({"conversion.max_image_pixels", "validation"}, _sides_and_pixels),
 )
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://.")

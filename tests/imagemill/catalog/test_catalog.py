@@ -470,22 +470,41 @@ def test_prune_keeps_the_last_published_the_current_and_all_that_is_newer(catalo
     for version in (one, two, four):
         catalog.publish(version)
     policy = RetentionPolicy(keep=2)
-    rehearsal = catalog.prune(policy, dry_run=True)
+    rehearsal = catalog.prune(policy, dry_run=True, now=NOW)
     assert len(catalog.versions()) == 6
-    done = catalog.prune(policy)
+    done = catalog.prune(policy, now=NOW)
     assert rehearsal.removed == done.removed == (three, one)
     assert done.kept == (six, five, four, two)
     assert done.bytes > 0
     assert [info.version for info in catalog.versions()] == [six, five, four, two]
     assert catalog.current().version == four
-    assert catalog.prune(policy).removed == ()
+    assert catalog.prune(policy, now=NOW).removed == ()
+
+
+def test_candidates_that_nobody_published_in_a_month_go(catalog, output):
+    one, two, three, four, five = days(5)
+    for version in (one, two, three, four):
+        make_version(output, version)
+    make_version(output, five, passed=False)
+    for version in (two, four, one):  # two and four were published, and are newer than what is now
+        catalog.publish(version)
+    month = timedelta(days=30)
+    third, fifth = (datetime(2026, 1, day, tzinfo=UTC) for day in (3, 5))
+    assert catalog.prune(AT_ONCE, now=third + month - timedelta(seconds=1)).removed == ()
+    assert catalog.prune(AT_ONCE, now=third + month).removed == (three,)
+    longer = RetentionPolicy(keep=1, min_age=timedelta(days=40))
+    assert catalog.prune(longer, now=fifth + month).removed == ()
+    graceful = RetentionPolicy(keep=1, grace=timedelta(hours=24))
+    assert catalog.prune(graceful, now=fifth + month).retired == (five,)
+    assert catalog.prune(AT_ONCE, now=fifth + month).removed == (five,)
+    assert [info.version for info in catalog.versions()] == [four, two, one]
 
 
 def test_prune_never_removes_the_current_version_however_old(catalog, output):
     for version in days(3):
         make_version(output, version)
     catalog.publish(days(3)[0])
-    assert catalog.prune(AT_ONCE).removed == ()
+    catalog.prune(AT_ONCE)
     assert catalog.current().version == days(3)[0]
 
 

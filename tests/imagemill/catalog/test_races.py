@@ -14,7 +14,7 @@ from imagemill.errors import CallerError, UnusableData
 from imagemill.storage.store import MissingObject, ObjectInfo, PreconditionFailed
 from tests.support.gate import LATER, VERSION, build, toys
 
-NOW = datetime(2026, 2, 1, tzinfo=UTC)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)  # late enough for candidates to go
 NEWEST = "20260103T000000Z-efefefef"
 AT_ONCE = RetentionPolicy(keep=1)
 

@@ -143,6 +143,11 @@ DATAFLOW = {"project": "my-project", "region": "europe-west1", "temp_location": 
         ),
         pytest.param({"conversion": {"runner_options": {"--x": 1}}}, "the bare name: `x`", id="dashes"),
         pytest.param({"conversion": {"runner_options": {"runner": "X"}}}, "set twice", id="runner twice"),
+        pytest.param(
+            {"validation": {"min_side": 33}, "conversion": {"max_image_pixels": 32 * 32}},
+            "sides of 33 pixels has 1089 of them, and more than 1024 are rejected",
+            id="no size is left",
+        ),
     ],
 )
 def test_contradictions_are_refused(changes, said):
