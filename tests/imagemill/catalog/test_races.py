@@ -1,6 +1,7 @@
 """Three at once: every way in which two of them are held up, on a store in memory."""
 
 import itertools
+import random
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,8 @@ from imagemill.errors import CallerError, UnusableData
 from imagemill.storage.store import MissingObject, ObjectInfo, PreconditionFailed
 from tests.support.gate import LATER, VERSION, build, toys
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)  # late enough for candidates to go
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+MONTH_LATER = datetime(2026, 3, 1, tzinfo=UTC)
 NEWEST = "20260103T000000Z-efefefef"
 AT_ONCE = RetentionPolicy(keep=1)
 
@@ -92,6 +94,7 @@ class Actor:
 ACTIONS = {
     "prune": lambda catalog: catalog.prune(AT_ONCE, now=NOW),
     "mark": lambda catalog: catalog.prune(RetentionPolicy(keep=1, grace=timedelta(hours=1)), now=NOW),
+    "prune candidates": lambda catalog: catalog.prune(AT_ONCE, now=MONTH_LATER),
     "publish old": lambda catalog: catalog.publish(VERSION, now=NOW),
     "publish new": lambda catalog: catalog.publish(NEWEST, now=NOW),
     "rollback": lambda catalog: catalog.rollback(now=NOW),
@@ -150,3 +153,21 @@ def test_no_interleaving_of_three_leaves_current_on_a_version_that_is_not_whole(
         if not more:
             break
     assert len(outcomes) > 1
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_schedule_of_four_leaves_current_on_a_version_that_is_not_whole(objects, seed):
+    """Any of them may be held up after any of its operations, and as often as chance will have it."""
+    chance = random.Random(seed)
+    store = MemoryStore(objects)
+    # One that prunes candidates is always there: the enumeration above has none.
+    names = ["prune candidates", *chance.choices(list(ACTIONS), k=3)]
+    actors = [Actor(store, ACTIONS[name]) for name in names]
+    while actors:
+        actor = chance.choice(actors)
+        if not actor.steps(chance.randint(1, 6)):
+            actors.remove(actor)
+    catalog = Catalog(store.uri, store=store)
+    published = catalog.current()  # raises where its manifest is gone
+    assert next(info for info in catalog.versions() if info.current).obstacle == "", (names, published)
+    assert catalog.history()[0].version == published.version
