@@ -59,7 +59,6 @@ def _tasks(spec: DatasetSpec, path: str) -> None:
         task_id="convert_images",
         spec=spec,
         plan=plan,
-        runner="{{ params.runner }}",
         execution_timeout=timedelta(hours=24),
         doc_md=task_doc("convert_images"),
     )

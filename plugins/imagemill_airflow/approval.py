@@ -63,7 +63,7 @@ class ApprovePublicationOperator(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Parks the task until somebody answers; a rehearsal asks nobody."""
         skip_rehearsal(self.plan)
-        spec = kept(self.spec, context["ti"])
+        spec = kept(self.spec, context)
         if spec.approval == "none":
             raise AirflowSkipException(f"{self.plan['version']} needs nobody's approval")
         self.subject, self.body = _request(spec, self.plan, self.validated)

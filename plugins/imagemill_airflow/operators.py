@@ -50,12 +50,15 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
 
     :param spec: The dataset.
     :param plan: What `plan_conversion` returned (templated).
-    :param runner: Runner in the spec's words, `local` or `dataflow` (templated).
     :param deferrable: Whether a wait for Dataflow is left to the triggerer; by default the spec says, then Airflow's
         `[operators] default_deferrable`. Other runners' jobs are children of the task and are never deferred.
     """
 
-    template_fields: Sequence[str] = (*BeamRunPythonPipelineOperator.template_fields, "plan")
+    # Which runner it is, the run's own spec says when the task starts.
+    template_fields: Sequence[str] = (
+        *(name for name in BeamRunPythonPipelineOperator.template_fields if name != "runner"),
+        "plan",
+    )
     operator_extra_links = LINKS  # type: ignore[assignment]  # the provider's type names its one link
 
     def __init__(
@@ -63,7 +66,6 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         *,
         spec: DatasetSpec,
         plan: Any,
-        runner: str = "local",
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -72,16 +74,13 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
             py_interpreter=sys.executable,
             # Without -P the job's own folder would come first on its path, and its modules could hide others.
             py_options=["-P"],
-            runner=runner,
             # The provider's way runs other runners' jobs inside the triggerer.
             deferrable=False,
             **kwargs,
         )
         self.spec = spec
         self.plan = plan
-        said = (deferrable, spec.conversion.dataflow.deferrable)
-        usual = conf.getboolean("operators", "default_deferrable", fallback=False)
-        self.wait_in_triggerer = next((each for each in said if each is not None), usual)
+        self._deferrable = deferrable
         self._conversion: DataflowConversion | None = None
 
     @google_connection()
@@ -91,7 +90,7 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         Raises:
             ImagemillError: The job failed; the class is the family of what went wrong.
         """
-        self.spec = kept(self.spec, context["ti"])
+        self.spec = kept(self.spec, context)
         skip_unless_planned(self.plan)
         uri = self.plan["version_uri"]
         staging, report = folder_page(self.spec.locations.staging), object_page(f"{uri}/validation.html")
@@ -99,9 +98,9 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         if self._is_whole():
             self.log.info("%s is whole already; nothing is converted again", uri)
             return self._result(converted=False)
-        if self.runner == "dataflow":
+        if self.spec.conversion.runner == "dataflow":
             return self._execute_on_dataflow(context)
-        self._choose_runner(self.runner)
+        self._choose_runner(self.spec.conversion.runner)
         with watched_shards(self.plan, JobMemory(context).progress):
             super().execute(context)
         return self._result(converted=True)
@@ -120,7 +119,7 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
     @google_connection()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Takes the task up again when the trigger has seen the job's end."""
-        self.spec = kept(self.spec, context["ti"])
+        self.spec = kept(self.spec, context)
         self._conversion = DataflowConversion(self.spec, self.plan, context)
         return self._ended(self._conversion.take_event(event))
 
@@ -139,13 +138,18 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
             job_id = conversion.find() or conversion.launch(
                 lambda options: self._launch(options, context), longest=self.execution_timeout
             )
-            if not self.wait_in_triggerer:
+            if not self._waits_in_triggerer():
                 return self._ended(conversion.wait(job_id))
         except (KeyboardInterrupt, SystemExit):
             self.on_kill()
             raise
         trigger = conversion.trigger(job_id, self.execution_timeout)
         return self.defer(trigger=trigger, method_name="execute_complete")
+
+    def _waits_in_triggerer(self) -> bool:
+        said = (self._deferrable, self.spec.conversion.dataflow.deferrable)
+        usual = conf.getboolean("operators", "default_deferrable", fallback=False)
+        return next((each for each in said if each is not None), usual)
 
     def _launch(self, options: dict[str, Any], context: Context) -> None:
         self.runner = beam_runner("dataflow")

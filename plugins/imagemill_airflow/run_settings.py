@@ -69,22 +69,27 @@ def keep(spec: DatasetSpec, ti: Any) -> None:
     ti.xcom_push(KEY, spec.model_dump(mode="json"))
 
 
-def kept(spec: DatasetSpec, ti: Any) -> DatasetSpec:
-    """Returns the spec that the run began with.
+def kept(spec: DatasetSpec, context: Mapping[str, Any]) -> DatasetSpec:
+    """Returns the spec that the run began with; its log tells what has changed since.
 
     Args:
         spec: The spec as it is now, for what is always told as the file has it.
-        ti: The task instance that asks.
+        context: Of the task that asks.
+
+    Raises:
+        CallerError: The first task has left nothing, as where a person marked it as done, and the form's choices do not
+            fit the spec as it is now.
     """
-    began = ti.xcom_pull(task_ids=FIRST_TASK, key=KEY)
+    began = context["ti"].xcom_pull(task_ids=FIRST_TASK, key=KEY)
     if not isinstance(began, Mapping):
-        return spec
+        return chosen(spec, context["params"])
     now = spec.model_dump(mode="json")
-    return _parsed({**began, **{name: now[name] for name in _LIVE}})
+    run = _parsed({**began, **{name: now[name] for name in _LIVE}})
+    _tell_changes(spec, run, context["params"])
+    return run
 
 
-def tell_changes(spec: DatasetSpec, run: DatasetSpec, params: Mapping[str, Any]) -> None:
-    """Says in the log what has changed in the spec since the run began, and that this run does not follow."""
+def _tell_changes(spec: DatasetSpec, run: DatasetSpec, params: Mapping[str, Any]) -> None:
     try:
         now = chosen(spec, params)
     except CallerError:

@@ -17,7 +17,7 @@ from imagemill_airflow import metrics
 from imagemill_airflow.approval import answer_of, skip_rehearsal
 from imagemill_airflow.explanations import task_doc
 from imagemill_airflow.google_connection import google_connection
-from imagemill_airflow.run_settings import check_conf, chosen, keep, kept, tell_changes
+from imagemill_airflow.run_settings import check_conf, chosen, keep, kept
 from imagemill_airflow.task_log import LoggedProgress
 
 if TYPE_CHECKING:
@@ -52,22 +52,20 @@ def prepare_images(spec_path: str, params: Any = None, dag_run: Any = None, ti: 
 
 @task(doc_md=task_doc("upload_images"), multiple_outputs=False)
 @google_connection()
-def upload_images(spec_path: str, ti: Any = None) -> Json:
+def upload_images(spec_path: str, **context: Any) -> Json:
     from imagemill import steps
 
-    spec = kept(_spec(spec_path), ti)
+    spec = kept(_spec(spec_path), context)
     with metrics.timed(spec.name, "upload"):
         return _json(steps.upload_images(spec, progress=LoggedProgress()))
 
 
 @task(doc_md=task_doc("plan_conversion"), multiple_outputs=False)
 @google_connection()
-def plan_conversion(spec_path: str, params: Any = None, dag_run: Any = None, ti: Any = None) -> Json:
+def plan_conversion(spec_path: str, **context: Any) -> Json:
     from imagemill import steps
 
-    now = _spec(spec_path)
-    spec = kept(now, ti)
-    tell_changes(now, spec, params)
+    spec, params, dag_run, ti = kept(_spec(spec_path), context), context["params"], context["dag_run"], context["ti"]
     count = params["shards"]
     splits = dict.fromkeys((*spec.splits.names, *spec.splits.fractions), count)
     with metrics.timed(spec.name, "plan"):
@@ -88,17 +86,19 @@ def plan_conversion(spec_path: str, params: Any = None, dag_run: Any = None, ti:
 
 @task(doc_md=task_doc("validate_records"), multiple_outputs=False)
 @google_connection()
-def validate_records(spec_path: str, plan: Json, params: Any = None, ti: Any = None) -> Json:
+def validate_records(spec_path: str, plan: Json, **context: Any) -> Json:
     from imagemill import steps
 
-    spec = kept(_spec(spec_path), ti)
+    spec = kept(_spec(spec_path), context)
     with metrics.timed(spec.name, "validate"):
-        validated = steps.validate_records(spec, plan["version"], force=params["force"], progress=LoggedProgress())
+        validated = steps.validate_records(
+            spec, plan["version"], force=context["params"]["force"], progress=LoggedProgress()
+        )
     if not plan["limited"]:
         metrics.gauges(spec.name, validated.model_dump(include=set(MEASURES)))
     if spec.approval == "none":
         # The scheduler skips the task by itself, and starts no process for it.
-        _end_early(_json(validated), ti, ["approve"])
+        _end_early(_json(validated), context["ti"], ["approve"])
     return _json(validated)
 
 
@@ -112,7 +112,7 @@ def publish(spec_path: str, plan: Json, **context: Any) -> Json:
     from imagemill import steps
 
     skip_rehearsal(plan)
-    spec, dag_run = kept(_spec(spec_path), context["ti"]), context["dag_run"]
+    spec, dag_run = kept(_spec(spec_path), context), context["dag_run"]
     answer = answer_of(context["ti"])
     with metrics.timed(spec.name, "publish"):
         published = steps.publish(
@@ -136,10 +136,10 @@ def publish(spec_path: str, plan: Json, **context: Any) -> Json:
 
 @task(doc_md=task_doc("prune_versions"), multiple_outputs=False)
 @google_connection()
-def prune_versions(spec_path: str, ti: Any = None) -> Json:
+def prune_versions(spec_path: str, **context: Any) -> Json:
     from imagemill import steps
 
-    spec = kept(_spec(spec_path), ti)
+    spec = kept(_spec(spec_path), context)
     with metrics.timed(spec.name, "prune"):
         return _json(steps.prune_versions(spec))
 

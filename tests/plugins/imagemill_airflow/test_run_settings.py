@@ -9,7 +9,7 @@ import pytest
 
 from imagemill.errors import CallerError
 from imagemill.spec import DatasetSpec
-from imagemill_airflow.run_settings import check_conf, chosen, keep, kept, tell_changes
+from imagemill_airflow.run_settings import check_conf, chosen, keep, kept
 
 PLACES = {"staging": "/s", "output": "/o", "work": "/w"}
 FORM = {"runner": "local", "verification": "header", "workers": None, "approval": "none"}
@@ -20,9 +20,11 @@ def spec(**changes):
     return DatasetSpec.model_validate({"name": "pets", "source": source, "locations": PLACES} | changes)
 
 
-def memory():
-    kept_values = {}
-    return SimpleNamespace(xcom_push=kept_values.__setitem__, xcom_pull=lambda *, task_ids, key: kept_values.get(key))
+def memory(**form):
+    """Returns the context of a run's tasks."""
+    left = {}
+    ti = SimpleNamespace(xcom_push=left.__setitem__, xcom_pull=lambda *, task_ids, key: left.get(key))
+    return {"ti": ti, "params": FORM | form}
 
 
 def test_the_forms_defaults_change_nothing():
@@ -57,21 +59,26 @@ def test_an_unknown_parameter_is_named_with_those_there_are():
 
 
 def test_a_run_keeps_what_it_began_with_but_tells_whom_the_file_names_now():
-    ti = memory()
-    keep(spec(), ti)
+    context = memory()
+    keep(spec(), context["ti"])
     edited = spec(locations=PLACES | {"output": "/elsewhere"}, alerts={"email": ["new@example.org"]})
-    run = kept(edited, ti)
+    run = kept(edited, context)
     assert run.locations.output == "/o"
     assert run.alerts.email == ("new@example.org",)
 
 
-def test_without_a_first_task_the_file_decides():
-    assert kept(spec(), memory()) == spec()
+def test_without_a_first_task_file_and_form_decide():
+    """A person may mark it as done: what the form says must not be lost with it."""
+    context = memory(approval="required", verification="decode")
+    assert kept(spec(), context) == chosen(spec(), context["params"])
+    assert kept(spec(), context).approval == "required"
 
 
-def test_an_edit_is_told_with_both_values(caplog):
+def test_an_edit_is_told_with_both_values_to_every_task_that_asks(caplog):
+    context = memory()
+    keep(spec(), context["ti"])
     with caplog.at_level(logging.WARNING):
-        tell_changes(spec(), spec(), FORM)
+        kept(spec(), context)
         assert caplog.text == ""
-        tell_changes(spec(locations=PLACES | {"output": "/elsewhere"}), spec(), FORM)
+        kept(spec(locations=PLACES | {"output": "/elsewhere"}), context)
     assert 'locations.output is "/o" here, now "/elsewhere"' in caplog.text

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from imagemill import steps
+from imagemill.spec.file import find_spec
 from imagemill.steps.results import Published
 from imagemill_airflow.tasks import publish, published_asset
+from imagemill_airflow.trigger_form import trigger_form
 
 SPEC = "name: pets\nsource: {type: folder, root: /images}\n"
 PLAN = {"version": "new", "limited": False}
@@ -47,7 +49,7 @@ def test_consumers_are_told_of_each_publication_once(monkeypatch, tmp_path, prev
     context = {
         "ti": SimpleNamespace(task=task, xcom_pull=lambda **_: None),
         "dag_run": SimpleNamespace(dag_id="refresh_pets", run_id="one"),
-        "params": {"note": None},
+        "params": {name: param.resolve() for name, param in trigger_form(find_spec(str(path))).items()},
         "inlet_events": {asset: Events(SimpleNamespace(extra={"version": version}) for version in versions)},
         "outlet_events": {asset: event},
     }

@@ -24,6 +24,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from imagemill.errors import family_of
 from imagemill.spec import DatasetSpec
 from imagemill_airflow.operators import ConvertImagesOperator
+from imagemill_airflow.trigger_form import trigger_form
 
 Json = dict[str, Any]
 
@@ -86,11 +87,11 @@ def run_task(folder: Path) -> Json:
         Exception: Whatever the task raises.
     """
     task = json.loads((folder / TASK).read_text())
+    spec = DatasetSpec.model_validate(task["spec"])
     operator = ConvertImagesOperator(
         task_id=Instance.task_id,
-        spec=DatasetSpec.model_validate(task["spec"]),
+        spec=spec,
         plan=task["plan"],
-        runner=task["spec"]["conversion"]["runner"],
         deferrable=task["deferrable"],
         execution_timeout=timedelta(hours=1),
     )
@@ -98,6 +99,7 @@ def run_task(folder: Path) -> Json:
     context: Any = {
         "ti": Instance(Kept(folder / "xcom.json"), task["run_id"]),
         "task_state_store": Kept(folder / "state.json"),
+        "params": {name: param.resolve() for name, param in trigger_form(spec).items()},
     }
     try:
         return operator.execute(context)
