@@ -27,6 +27,17 @@ _LIVE = frozenset({"alerts", "description", "about"})
 _WORKERS = {"local": "worker_processes", "prism": "worker_processes", "flink": "parallelism", "portable": "parallelism"}
 """The job's option that says how many workers there are, by runner."""
 
+_CLUSTERS = ("flink", "portable")
+_REACHED: Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]] = {
+    "job_endpoint": (_CLUSTERS, {"job_endpoint": ""}),
+    "worker_pool": (_CLUSTERS, {"environment_type": "EXTERNAL", "environment_config": ""}),
+    "prism_location": (("prism",), {"prism_location": ""}),
+}
+"""By field of the form: the runners that need it, and Beam's options for it; an empty one takes what the field says.
+
+Any other option is the spec's affair: some of Beam's name a program, which whoever may trigger a run could then start.
+"""
+
 
 def check_conf(conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> None:
     """Refuses what a run was triggered with, where the form knows nothing of it; Airflow would ignore it.
@@ -47,21 +58,45 @@ def chosen(spec: DatasetSpec, params: Mapping[str, Any]) -> DatasetSpec:
     Raises:
         CallerError: The form's choices and the spec do not go together.
     """
+    if spec.approval == "required" != params["approval"]:
+        raise CallerError(f"the spec {spec.name} requires an approval, and no run can do without; choose `required`")
     conversion = spec.conversion.model_dump(mode="json")
-    if params["runner"] != spec.conversion.runner:
+    runner = params["runner"]
+    if runner != spec.conversion.runner:
         # Another runner's options mean nothing to this one, and may break it.
-        conversion |= {"runner": params["runner"], "runner_options": {}}
+        conversion |= {"runner": runner, "runner_options": {}}
     conversion["verification"] = params["verification"]
-    if workers := params["workers"]:
-        if params["runner"] == "dataflow":
+    conversion["runner_options"] |= _reached(runner, params)
+    if workers := count(params, "workers"):
+        if runner == "dataflow":
             conversion["dataflow"] |= {"max_num_workers": workers}
         else:
-            conversion["runner_options"] |= {_WORKERS[params["runner"]]: workers}
+            conversion["runner_options"] |= {_WORKERS[runner]: workers}
     try:
         return _parsed(spec.model_dump(mode="json") | {"conversion": conversion, "approval": params["approval"]})
     except ValidationError as error:
         said = "; ".join(str(each["msg"]).removeprefix("Value error, ") for each in error.errors())
         raise CallerError(f"the trigger form's choices do not fit the spec {spec.name}: {said}") from None
+
+
+def count(params: Mapping[str, Any], name: str) -> int | None:
+    """Returns a number of the form, if it says one: JSON Schema takes 2.0 for an integer, and Beam does not."""
+    return int(params[name]) if params[name] else None
+
+
+def _reached(runner: str, params: Mapping[str, Any]) -> dict[str, str]:
+    """Returns Beam's options for what the form says of how a runner is reached."""
+    options: dict[str, str] = {}
+    for field, (runners, beam) in _REACHED.items():
+        if not (given := params[field]):
+            continue
+        if runner not in runners:
+            raise CallerError(
+                f"the trigger form's {field} ({given}) is for the runner {' or '.join(runners)}, and this run's is "
+                f"{runner}; empty it, or choose another runner"
+            )
+        options |= {name: value or given for name, value in beam.items()}
+    return options
 
 
 def keep(spec: DatasetSpec, ti: Any) -> None:

@@ -17,7 +17,7 @@ from imagemill_airflow import metrics
 from imagemill_airflow.approval import answer_of, skip_rehearsal
 from imagemill_airflow.explanations import task_doc
 from imagemill_airflow.google_connection import google_connection
-from imagemill_airflow.run_settings import check_conf, chosen, keep, kept
+from imagemill_airflow.run_settings import check_conf, chosen, count, keep, kept
 from imagemill_airflow.task_log import LoggedProgress
 
 if TYPE_CHECKING:
@@ -66,15 +66,15 @@ def plan_conversion(spec_path: str, **context: Any) -> Json:
     from imagemill import steps
 
     spec, params, dag_run, ti = kept(_spec(spec_path), context), context["params"], context["dag_run"], context["ti"]
-    count = params["shards"]
-    splits = dict.fromkeys((*spec.splits.names, *spec.splits.fractions), count)
+    shards = count(params, "shards")
+    splits = dict.fromkeys((*spec.splits.names, *spec.splits.fractions), shards)
     with metrics.timed(spec.name, "plan"):
         planned = steps.plan_conversion(
             spec,
             now=dag_run.run_after,
             force=params["force"],
-            limit=params["limit"] or None,
-            shards=splits if count else None,
+            limit=count(params, "limit"),
+            shards=splits if shards else None,
             user=_asked_by(dag_run),
             note=params["note"] or "",
         )

@@ -82,6 +82,7 @@ def _how(spec: DatasetSpec) -> dict[str, Param]:
             "decides. The bytes do not depend on it.",
             examples=[2, 8],
         ),
+        **_reach(),
         "shards": _optional_count(
             MAX_SHARDS,
             title="Shards in each split",
@@ -94,6 +95,34 @@ def _how(spec: DatasetSpec) -> dict[str, Param]:
             title="Image check",
             description_md=f"How closely each image is looked at. The spec says **{verification}**. Another choice "
             "makes a **new version**, even of the same images: what became a record may differ.",
+        ),
+    }
+
+
+def _reach() -> dict[str, Param]:
+    """Returns where the runners are that need to be told; only places, and no program of the triggering person's."""
+    host = r"^([^\s/:@]+:[0-9]{1,5})?$"
+    return {
+        "job_endpoint": optional_text(
+            title="Job server",
+            description_md="**flink** and **portable**: address of the job server, such as *jobs.example.org:8099*. "
+            "Empty: the spec's.",
+            pattern=host,
+            section=HOW,
+        ),
+        "worker_pool": optional_text(
+            title="Worker pool",
+            description_md="**flink** and **portable**: address of the workers as the cluster sees it, such as "
+            "*localhost:50000*. Empty: the spec's, or else the task itself does the work.",
+            pattern=host,
+            section=HOW,
+        ),
+        "prism_location": optional_text(
+            title="Prism",
+            description_md="**prism**: path of its binary on the worker, such as */usr/local/bin/prism*. Empty: the "
+            "spec's, or else Beam downloads it.",
+            pattern=r"^(/(.*/)?prism)?$",
+            section=HOW,
         ),
     }
 
@@ -129,7 +158,8 @@ def _publication(spec: DatasetSpec) -> dict[str, Param]:
         "approval": Param(
             default=spec.approval,
             type="string",
-            enum=["required"] if must else ["none", "required"],
+            # Not without `none`: of a run under way, whose spec has been edited, Airflow would kill the next task.
+            enum=["required", "none"] if must else ["none", "required"],
             values_display=APPROVALS,
             title="Approval",
             description_md="The spec wants an approval, and a run cannot do without."

@@ -73,9 +73,9 @@ def test_the_tasks_stand_in_one_line(cats):
 def test_publishing_waits_for_an_approval_only_where_one_is_wanted(bag):
     publish = bag.dags["refresh_dogs"].get_task("publish")
     assert publish.trigger_rule == "none_failed"  # `approve` is skipped where nobody is asked
-    assert bag.dags["refresh_dogs"].params.get_param("approval").schema["enum"] == ["required"]
+    assert bag.dags["refresh_dogs"].params.get_param("approval").schema["enum"] == ["required", "none"]
     assert bag.dags["refresh_cats"].params.get_param("approval").schema["enum"] == ["none", "required"]
-    assert bag.dags["refresh_cats"].params["approval"] == "none"
+    assert [bag.dags[dag].params["approval"] for dag in ("refresh_dogs", "refresh_cats")] == ["required", "none"]
 
 
 def test_one_run_at_a_time_and_none_for_the_past(cats):

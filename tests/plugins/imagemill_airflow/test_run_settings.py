@@ -12,7 +12,15 @@ from imagemill.spec import DatasetSpec
 from imagemill_airflow.run_settings import check_conf, chosen, keep, kept
 
 PLACES = {"staging": "/s", "output": "/o", "work": "/w"}
-FORM = {"runner": "local", "verification": "header", "workers": None, "approval": "none"}
+FORM = {
+    "runner": "local",
+    "verification": "header",
+    "workers": None,
+    "approval": "none",
+    "job_endpoint": None,
+    "worker_pool": "",
+    "prism_location": None,
+}
 
 
 def spec(**changes):
@@ -49,9 +57,47 @@ def test_a_runner_that_the_spec_is_not_made_for_is_refused_at_once():
         chosen(spec(), FORM | {"runner": "flink"})
 
 
+def test_the_form_says_how_a_runner_is_reached():
+    flink = chosen(spec(), FORM | {"runner": "flink", "job_endpoint": "h:1", "worker_pool": "localhost:2"})
+    reached = {"job_endpoint": "h:1", "environment_type": "EXTERNAL", "environment_config": "localhost:2"}
+    assert flink.conversion.runner_options == reached
+    prism = chosen(spec(), FORM | {"runner": "prism", "prism_location": "/opt/prism"})
+    assert prism.conversion.runner_options == {"prism_location": "/opt/prism"}
+    usual = spec(conversion={"runner": "flink", "runner_options": {"job_endpoint": "h:1", "parallelism": 2}})
+    elsewhere = chosen(usual, FORM | {"runner": "flink", "job_endpoint": "h:3"})
+    assert elsewhere.conversion.runner_options == {"job_endpoint": "h:3", "parallelism": 2}
+
+
+def test_what_the_form_says_of_another_runner_is_refused():
+    with pytest.raises(CallerError, match=r"job_endpoint \(h:1\) is for the runner flink or portable, .* is local"):
+        chosen(spec(), FORM | {"job_endpoint": "h:1"})
+
+
+@pytest.mark.parametrize("runner", ["local", "dataflow"])
+def test_a_whole_number_with_a_point_is_an_integer_as_json_has_it(runner):
+    cloud = {"project": "demo", "region": "us-central1", "temp_location": "gs://mill/temp"}
+    places = {"staging": "gs://s/s", "output": "gs://o/o", "work": "/w"}
+    run = chosen(spec(conversion={"dataflow": cloud}, locations=places), FORM | {"runner": runner, "workers": 2.0})
+    told = run.conversion.runner_options.get("worker_processes", run.conversion.dataflow.max_num_workers)
+    assert repr(told) == "2"
+
+
+def test_no_run_does_without_an_approval_that_the_spec_requires():
+    with pytest.raises(CallerError, match="requires an approval, and no run can do without"):
+        chosen(spec(approval="required"), FORM)
+
+
+def test_a_run_that_began_without_an_approval_ends_so_when_the_spec_comes_to_require_one(caplog):
+    context = memory()
+    keep(spec(), context["ti"])
+    with caplog.at_level(logging.WARNING):
+        assert kept(spec(approval="required"), context).approval == "none"
+    assert 'approval is "none" here, now "required"' in caplog.text
+
+
 def test_an_unknown_parameter_is_named_with_those_there_are():
     with pytest.raises(
-        CallerError, match=r"'forse', which this DAG does not know; its parameters are approval, runner"
+        CallerError, match=r"'forse', which this DAG does not know; its parameters are approval, job_endpoint"
     ):
         check_conf({"forse": True}, FORM)
     check_conf(None, FORM)

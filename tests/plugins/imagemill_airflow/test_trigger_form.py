@@ -1,13 +1,15 @@
 """The trigger form: it knows what the spec knows, and a run can be started with all that it says by itself."""
 
+from contextlib import nullcontext
 from typing import get_args
 
 import pytest
 
 from tests.support.airflow_home import HOME
 
+from airflow.sdk.exceptions import ParamValidationError  # isort: skip  (after its settings)
 from imagemill.records.sharding import MAX_SHARDS  # isort: skip
-from imagemill.spec import Conversion, DatasetSpec  # isort: skip  (after its settings)
+from imagemill.spec import Conversion, DatasetSpec  # isort: skip
 from imagemill_airflow.approval import REASON, answer_form  # isort: skip
 from imagemill_airflow.trigger_form import APPROVALS, RUNNERS, VERIFICATIONS, trigger_form  # isort: skip
 
@@ -42,6 +44,9 @@ def test_every_default_is_allowed_and_the_specs_own_choice_comes_first():
         "limit": 0,
         "runner": "prism",
         "workers": None,
+        "job_endpoint": None,
+        "worker_pool": None,
+        "prism_location": None,
         "shards": None,
         "verification": "decode",
         "approval": "none",
@@ -50,8 +55,30 @@ def test_every_default_is_allowed_and_the_specs_own_choice_comes_first():
     assert form["runner"].schema["enum"][0] == "prism"
 
 
-def test_a_run_cannot_do_without_an_approval_that_the_spec_requires():
-    assert trigger_form(spec(approval="required"))["approval"].schema["enum"] == ["required"]
+def test_a_spec_that_comes_to_require_an_approval_does_not_make_a_running_forms_answer_invalid():
+    """Airflow checks the answer against the form anew before each task, and kills the task before it starts."""
+    form = trigger_form(spec(approval="required"))["approval"]
+    assert (form.resolve(), form.resolve("none")) == ("required", "none")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fine"),
+    [
+        ("job_endpoint", "jobs.example.org:8099", True),
+        ("job_endpoint", "", True),
+        ("job_endpoint", "jobs.example.org", False),
+        ("job_endpoint", "http://jobs:1", False),
+        ("worker_pool", "localhost:50000", True),
+        ("worker_pool", '{"command": "/bin/sh"}', False),
+        ("prism_location", "/usr/local/bin/prism", True),
+        ("prism_location", "https://example.org/prism", False),
+        ("prism_location", "/bin/sh", False),
+    ],
+)
+def test_the_form_takes_places_and_no_programs(field, value, fine):
+    param = trigger_form(spec())[field]
+    with nullcontext() if fine else pytest.raises(ParamValidationError):
+        assert param.resolve(value) == value
 
 
 def test_no_more_shards_than_have_names():
