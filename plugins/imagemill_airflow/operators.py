@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.configuration import conf
@@ -22,6 +23,7 @@ from imagemill_airflow.dataflow.conversion import DataflowConversion
 from imagemill_airflow.google_connection import google_connection
 from imagemill_airflow.job_memory import JobMemory
 from imagemill_airflow.links import LINKS, OutputLink, ReportLink, StagingLink, folder_page, object_page, store_links
+from imagemill_airflow.retries import is_final
 from imagemill_airflow.run_settings import kept
 from imagemill_airflow.shard_watch import watched_shards
 
@@ -120,31 +122,42 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Takes the task up again when the trigger has seen the job's end."""
         self.spec = kept(self.spec, context)
-        self._conversion = DataflowConversion(self.spec, self.plan, context)
-        return self._ended(self._conversion.take_event(event))
+        self._conversion = conversion = DataflowConversion(self.spec, self.plan, context)
+        with self._job_ends_with_its_last_try(context):
+            return self._ended(conversion.take_event(event))
 
     def on_kill(self) -> None:
         """Ends the job, wherever it runs, within the seconds that Airflow gives."""
+        self._stop(sign_in=False)
+
+    def _stop(self, *, sign_in: bool) -> None:
         hook = getattr(self, "beam_hook", None)
         if isinstance(hook, BeamJobHook):
             # First the launcher: what it has not submitted by then, it never will.
             hook.stop(grace_seconds=_KILL_GRACE_SECONDS)
         if self._conversion is not None:
-            self._conversion.cancel()
+            self._conversion.cancel(sign_in=sign_in)
 
     def _execute_on_dataflow(self, context: Context) -> dict[str, Any]:
         self._conversion = conversion = DataflowConversion(self.spec, self.plan, context)
-        try:
+        with self._job_ends_with_its_last_try(context):
             job_id = conversion.find() or conversion.launch(
                 lambda options: self._launch(options, context), longest=self.execution_timeout
             )
             if not self._waits_in_triggerer():
                 return self._ended(conversion.wait(job_id))
-        except (KeyboardInterrupt, SystemExit):
-            self.on_kill()
-            raise
         trigger = conversion.trigger(job_id, self.execution_timeout)
         return self.defer(trigger=trigger, method_name="execute_complete")
+
+    @contextmanager
+    def _job_ends_with_its_last_try(self, context: Context) -> Iterator[None]:
+        """Cancels the job when a try fails that no other one follows: nobody would ever join it."""
+        try:
+            yield
+        except BaseException as error:
+            if is_final(error, context["ti"]):
+                self._stop(sign_in=True)
+            raise
 
     def _waits_in_triggerer(self) -> bool:
         said = (self._deferrable, self.spec.conversion.dataflow.deferrable)

@@ -35,8 +35,17 @@ def retry_policy() -> ExceptionRetryPolicy:
     )
 
 
+def is_final(error: BaseException, ti: Any) -> bool:
+    """Tells whether Airflow tries a task no more after an error."""
+    decision = retry_policy().evaluate(error, ti.try_number, ti.max_tries)
+    return decision.action is RetryAction.FAIL or ti.try_number > ti.max_tries
+
+
 def retry_arguments() -> dict[str, Any]:
-    """Returns the `default_args` that decide how often and when a task is repeated: after 0.5, 1, 2 and 4 minutes."""
+    """Returns the `default_args` that decide how often and when a task is repeated.
+
+    Airflow draws each pause anew: 0.5 to 1 minute, 1 to 2, 2 to 4, and 4 to 8.
+    """
     return {
         "retries": 4,
         "retry_delay": timedelta(seconds=30),

@@ -6,6 +6,7 @@ import os
 import signal
 
 import psutil
+import pytest
 
 from imagemill.catalog import read_manifest
 from tests.dataflow.conftest import left_running
@@ -176,6 +177,26 @@ def test_stopped_while_the_job_runs(standin, conversion):
     assert version.run()["result"]["converted"]
     assert version.states() == ["CANCELLED", "DONE"]
     assert standin.most_live(version.jobs()[0]["name"]) == 1
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["waiting", "deferred"])
+def test_a_try_that_none_follows_leaves_no_job_that_bills_on(standin, conversion, deferrable):
+    version = conversion()
+    process = start_and_hold(version, deferrable=deferrable)
+    standin.trouble(ApiTrouble(method="get", status=403, message="Permission denied", times=-1))
+    ended = version.outcome(process)
+    assert ended["family"] == "caller", ended
+    assert "no permission for Dataflow" in ended["message"]
+    version.wait_for("CANCELLED")
+
+
+@pytest.mark.parametrize(("number", "state"), [(1, "RUNNING"), (5, "CANCELLED")], ids=["first try", "last try"])
+def test_a_temporary_fault_leaves_the_job_to_the_next_try_if_there_is_one(standin, conversion, number, state):
+    version = conversion()
+    kill(start_and_hold(version))
+    standin.trouble(ApiTrouble(method="list", times=3))  # as often as one question is repeated
+    assert version.run(try_number=number)["family"] == "temporary"
+    version.wait_for(state)
 
 
 def test_a_job_that_somebody_cancels_is_not_submitted_again(standin, conversion):

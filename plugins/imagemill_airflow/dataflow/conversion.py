@@ -171,9 +171,14 @@ class DataflowConversion:
             self._memory.progress(Progress(**ending.progress))
         return self._conclude(ending)
 
-    def cancel(self) -> None:
-        """Cancels the version's live job. It is called from a signal's handler: it asks nothing of Airflow."""
-        if "jobs" not in self.__dict__:
+    def cancel(self, *, sign_in: bool = False) -> None:
+        """Cancels the version's live job.
+
+        Args:
+            sign_in: Whether to do so even if this try has not signed in to Google yet. A signal's handler must not: it
+                asks nothing of Airflow.
+        """
+        if not sign_in and "jobs" not in self.__dict__:
             return  # nobody has signed in yet, and so nobody has submitted a job
         try:
             self._stopped = True

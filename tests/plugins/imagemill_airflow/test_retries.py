@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout  # isort: skip
 from imagemill.errors import CallerError, TemporaryFault, UnusableData
 from imagemill_airflow.beam_launch import JobCrashed
 from imagemill_airflow.environment import free_port
-from imagemill_airflow.retries import retry_policy
+from imagemill_airflow.retries import is_final, retry_policy
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,21 @@ from imagemill_airflow.retries import retry_policy
 )
 def test_the_family_decides(error, action):
     assert retry_policy().evaluate(error, 1, 4).action is action
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "final"),
+    [
+        (TemporaryFault("503"), 4, False),
+        (TemporaryFault("503"), 5, True),
+        (CallerError("403"), 1, True),
+        (KeyboardInterrupt(), 1, True),
+        (AirflowTaskTimeout(), 1, False),
+        (AirflowTaskTimeout(), 5, True),
+    ],
+)
+def test_an_error_is_final_where_no_try_follows(error, number, final):
+    assert is_final(error, SimpleNamespace(try_number=number, max_tries=4)) is final
 
 
 DAG_FILE = """

@@ -64,6 +64,8 @@ class Instance:
     dag_id: str = "refresh_dots"
     task_id: str = "convert_images"
     map_index: int = -1
+    try_number: int = 1
+    max_tries: int = 4
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcom.set(key, value)
@@ -73,10 +75,17 @@ class Instance:
 
 
 def write_task(
-    folder: Path, spec: DatasetSpec, plan: Mapping[str, Any], *, run_id: str = "one", deferrable: bool = False
+    folder: Path,
+    spec: DatasetSpec,
+    plan: Mapping[str, Any],
+    *,
+    run_id: str = "one",
+    deferrable: bool = False,
+    try_number: int = 1,
 ) -> None:
     """Prepares a folder for `main`."""
-    task = {"spec": spec.model_dump(mode="json"), "plan": plan, "run_id": run_id, "deferrable": deferrable}
+    how = {"run_id": run_id, "deferrable": deferrable, "try_number": try_number}
+    task = {"spec": spec.model_dump(mode="json"), "plan": plan, **how}
     (folder / TASK).write_text(json.dumps(task))
 
 
@@ -97,7 +106,7 @@ def run_task(folder: Path) -> Json:
     )
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     context: Any = {
-        "ti": Instance(Kept(folder / "xcom.json"), task["run_id"]),
+        "ti": Instance(Kept(folder / "xcom.json"), task["run_id"], try_number=task["try_number"]),
         "task_state_store": Kept(folder / "state.json"),
         "params": {name: param.resolve() for name, param in trigger_form(spec).items()},
     }
