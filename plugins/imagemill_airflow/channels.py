@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
+import logging
+import threading
+import time
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from airflow.configuration import conf
+from airflow.providers.smtp.hooks.smtp import SmtpHook
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import BaseNotifier
+from typing_extensions import override
 
 from imagemill.spec.alerts import Alerts
 from imagemill_airflow.notices import Notice
@@ -17,8 +23,16 @@ from imagemill_airflow.notices import Notice
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
 
+log = logging.getLogger(__name__)
+
 SECONDS = 10.0
 """How long a webhook may take to answer."""
+
+PATIENCE_SECONDS = 15.0
+"""How long a task waits for its channels; Airflow kills it 20 s after its end (`[core] task_success_overtime`)."""
+
+_ASKING = threading.Lock()
+"""Held while Airflow is asked for a connection: where a run is one process (`DAG.test`), only one thread may ask."""
 
 _SLACK = "https://hooks.slack.com/services/"
 """Where a connection of Airflow's type `slackwebhook` leads, whose password is the rest of the URL."""
@@ -40,6 +54,14 @@ class LogChannel(BaseNotifier):
         say("%s", self.notice.text)
 
 
+class _MailHook(SmtpHook):
+    @classmethod
+    @override
+    def get_connection(cls, conn_id: str) -> Connection:
+        with _ASKING:
+            return super().get_connection(conn_id)
+
+
 class MailChannel(SmtpNotifier):
     """Mails the notice through Airflow's SMTP connection."""
 
@@ -50,6 +72,11 @@ class MailChannel(SmtpNotifier):
             from_email=conf.get("email", "from_email", fallback=None),
         )
         self.notice = notice
+
+    @cached_property
+    @override
+    def hook(self) -> SmtpHook:
+        return _MailHook(smtp_conn_id=self.smtp_conn_id, auth_type=self.auth_type)
 
     def notify(self, context: Context) -> None:
         # Set here and not templated: a reason may hold braces that are nobody's template.
@@ -80,8 +107,7 @@ class WebhookChannel(BaseNotifier):
 
 
 def channels(notice: Notice, alerts: Alerts) -> Iterator[BaseNotifier]:
-    """Yields the notifiers that a spec wants for a notice; the log always gets it."""
-    yield LogChannel(notice)
+    """Yields the notifiers that a spec wants for a notice, beside the log, which always gets it."""
     if notice.event not in alerts.events:
         return
     if alerts.email:
@@ -93,13 +119,30 @@ def channels(notice: Notice, alerts: Alerts) -> Iterator[BaseNotifier]:
 
 
 def tell(notice: Notice, alerts: Alerts, context: Context) -> None:
-    """Tells a notice on every channel that the spec names; a channel that is down is logged, and no more."""
-    for channel in channels(notice, alerts):
-        # Not the notifier's call: that would first take the notice's words for templates.
-        try:
-            channel.notify(context)
-        except Exception as error:  # whatever ails a mail server or a chat, the data is not to blame
-            channel.log.error("%s could not tell of %r: %s", type(channel).__name__, notice.headline, error)
+    """Tells a notice on every channel that the spec names; a channel that is down is logged, and no more.
+
+    All channels are used at once, so that one that does not answer keeps none of the others waiting.
+    """
+    LogChannel(notice).notify(context)
+    threads = [
+        threading.Thread(target=_notify, args=(channel, notice, context), name=type(channel).__name__, daemon=True)
+        for channel in channels(notice, alerts)
+    ]
+    for thread in threads:
+        thread.start()
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, give_up - time.monotonic()))
+        if thread.is_alive():
+            log.error("%s has not told of %r in %g s", thread.name, notice.headline, PATIENCE_SECONDS)
+
+
+def _notify(channel: BaseNotifier, notice: Notice, context: Context) -> None:
+    # Not the notifier's call: that would first take the notice's words for templates.
+    try:
+        channel.notify(context)
+    except Exception as error:  # whatever ails a mail server or a chat, the data is not to blame
+        channel.log.error("%s could not tell of %r: %s", type(channel).__name__, notice.headline, error)
 
 
 class Target(NamedTuple):
@@ -120,7 +163,8 @@ def post(conn_id: str, document: dict[str, Any]) -> None:
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
-        target = target_of(Connection.get(conn_id))
+        with _ASKING:
+            target = target_of(Connection.get(conn_id))
         answer = httpx.post(target.url, json=document, headers=target.headers, timeout=SECONDS)
     except AirflowNotFoundException:
         raise ChannelError(f"there is no Airflow connection {conn_id!r}; create it") from None
