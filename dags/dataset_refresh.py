@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, chain, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import DAG, chain
 
 from imagemill.home import specs_dir
 from imagemill.spec import DatasetSpec
 from imagemill.spec.file import BrokenSpec, load_all
 from imagemill_airflow.alerts import on_failure, on_success
 from imagemill_airflow.approval import ApprovePublicationOperator, answer_form
-from imagemill_airflow.explanations import broken_spec_doc, dag_doc, task_doc
+from imagemill_airflow.broken_specs import broken_dag
+from imagemill_airflow.explanations import dag_doc, task_doc
 from imagemill_airflow.operators import ConvertImagesOperator
 from imagemill_airflow.retries import retry_arguments
 from imagemill_airflow.schedules import schedule_of
@@ -84,24 +84,6 @@ def _tasks(spec: DatasetSpec, path: str) -> None:
         published,
         prune_versions(path),
     )
-
-
-def broken_dag(broken: BrokenSpec) -> None:
-    """Makes the DAG that shows what is wrong with a spec, in the place of the one it would have made."""
-    with DAG(
-        f"refresh_{broken.path.stem}",
-        description=f"{broken.path.name} is broken: open the docs",
-        doc_md=broken_spec_doc(broken.path.name, str(broken.error)),
-        schedule=None,
-        catchup=False,
-        tags=["imagemill", "broken-spec"],
-    ):
-
-        @task(retries=0, doc_md=broken_spec_doc(broken.path.name, str(broken.error)))
-        def show_errors() -> None:
-            raise AirflowFailException(str(broken.error))
-
-        show_errors()
 
 
 for loaded in load_all(specs_dir(start=Path(__file__).parents[1])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,6 +12,13 @@ from imagemill.spec.checks import Contradiction, refuse
 from imagemill.spec.part import SpecPart
 
 AlertEvent = Literal["failure", "rejected", "recovery", "stale", "approval", "publication"]
+
+_ALERT_EMAIL = "IMAGEMILL_ALERT_EMAIL"
+
+
+def default_people(environment: Mapping[str, str]) -> list[str]:
+    """Returns the addresses in `IMAGEMILL_ALERT_EMAIL`, which are separated by commas."""
+    return [address.strip() for address in environment.get(_ALERT_EMAIL, "").split(",") if address.strip()]
 
 
 def _address(address: str) -> str:

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from imagemill.errors import CallerError
 from imagemill.home import HOME_VARIABLE, home, specs_dir
 from imagemill.spec import NAME_PATTERN, DatasetSpec
+from imagemill.spec.alerts import default_people
 from imagemill.spec.checks import contradictions
 from imagemill.spec.faults import (
     Fault,
@@ -35,7 +36,6 @@ __all__ = ["BrokenSpec", "Fault", "LoadedSpec", "SpecError", "find_spec", "json_
 
 _MAX_BYTES = 1 << 20
 _STORE = "IMAGEMILL_STORE"
-_ALERT_EMAIL = "IMAGEMILL_ALERT_EMAIL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class _Reading:
                 locations.setdefault(key, place)
 
     def _fill_alerts(self, value: dict[str, Any]) -> None:
-        people = [address.strip() for address in self._variables.get(_ALERT_EMAIL, "").split(",") if address.strip()]
+        people = default_people(self._variables)
         alerts = value.setdefault("alerts", {}) if people else None
         if isinstance(alerts, dict):
             alerts.setdefault("email", people)

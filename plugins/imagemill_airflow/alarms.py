@@ -32,10 +32,12 @@ def variable(dataset: str, kind: AlarmKind) -> str:
     return f"imagemill_alarm_{kind}_{dataset}"
 
 
-def raise_alarm(dataset: str, kind: AlarmKind, alarm: Alarm) -> None:
-    """Keeps an alarm; of several in a row the first one stays, since when it is wrong."""
-    if standing(dataset, kind) is None:
+def raise_alarm(dataset: str, kind: AlarmKind, alarm: Alarm) -> bool:
+    """Keeps an alarm and tells whether it is new; of several in a row the first one stays, since when it is wrong."""
+    new = standing(dataset, kind) is None
+    if new:
         Variable.set(variable(dataset, kind), alarm.model_dump_json(), description="imagemill: told, and not over yet")
+    return new
 
 
 def standing(dataset: str, kind: AlarmKind) -> Alarm | None:

@@ -19,6 +19,7 @@ from airflow.sdk import BaseNotifier
 
 from imagemill.errors import ImagemillError, UnusableData
 from imagemill.spec import DatasetSpec
+from imagemill.spec.alerts import Alerts
 from imagemill_airflow.alarms import Alarm, AlarmKind, end_alarm, raise_alarm
 from imagemill_airflow.channels import tell
 from imagemill_airflow.explanations import TASKS
@@ -48,7 +49,7 @@ class FailureAlert(BaseNotifier):
     def notify(self, context: Context) -> None:
         if isinstance(context.get("exception"), KeyboardInterrupt):
             return  # whoever stopped the run knows
-        hold(self.spec, failure_notice(self.spec, context), context, alarm=self.alarm)
+        hold(failure_notice(self.spec, context), self.spec.alerts, context, alarm=self.alarm)
 
 
 class SuccessAlert(BaseNotifier):
@@ -83,13 +84,19 @@ class ApprovalAlert(BaseNotifier):
         tell(approval_notice(self.spec, context), self.spec.alerts, context)
 
 
-def hold(spec: DatasetSpec, notice: Notice, context: Context, *, alarm: AlarmKind) -> None:
-    """Tells of something wrong, and keeps it as an alarm until it is over."""
+def hold(notice: Notice, alerts: Alerts, context: Context, *, alarm: AlarmKind) -> None:
+    """Tells of something wrong, and keeps it as an alarm until it is over.
+
+    Each run that fails is told. What the watch finds anew every hour is told once.
+    """
     ti = context["ti"]
+    new = True
     try:
-        raise_alarm(spec.name, alarm, Alarm(headline=notice.headline, task_id=ti.task_id, run_id=ti.run_id))
+        kept = Alarm(headline=notice.headline, task_id=ti.task_id, run_id=ti.run_id)
+        new = raise_alarm(notice.dataset, alarm, kept)
     finally:
-        tell(notice, spec.alerts, context)
+        if new or alarm == "refresh":
+            tell(notice, alerts, context)
 
 
 def failure_notice(spec: DatasetSpec, context: Context) -> Notice:
@@ -188,13 +195,13 @@ def approval_notice(spec: DatasetSpec, context: Context) -> Notice:
     )
 
 
-@google_connection()
 def still_served(spec: DatasetSpec) -> str:
-    """Says which version training goes on reading."""
+    """Says which version training goes on reading; no alert is lost because nobody can look."""
     from imagemill.catalog import Catalog
 
     try:
-        current = Catalog(spec.locations.output).current()
+        with google_connection():
+            current = Catalog(spec.locations.output).current()
     except ImagemillError as error:
         return f"unknown ({error})"
     return f"{current.version}, {current.uri}" if current else "nothing: this dataset was never published"

@@ -79,7 +79,7 @@ class ApprovePublicationOperator(ApprovalOperator):
         _record(self.plan, "approved" if answer.approved else "rejected", by=answer.by, reason=answer.reason)
         if not answer.approved:
             notice = refusal_notice(self.spec, context, by=answer.by, reason=answer.reason)
-            hold(self.spec, notice, context, alarm="refresh")
+            hold(notice, self.spec.alerts, context, alarm="refresh")
         return super().execute_complete(context, event)
 
 

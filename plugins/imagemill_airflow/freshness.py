@@ -12,7 +12,6 @@ from airflow.sdk import task
 
 from imagemill.spec import DatasetSpec
 from imagemill_airflow import metrics
-from imagemill_airflow.alarms import standing
 from imagemill_airflow.alerts import hold, still_served
 from imagemill_airflow.google_connection import google_connection
 from imagemill_airflow.notices import Notice
@@ -25,7 +24,7 @@ log = logging.getLogger(__name__)
 FRESHNESS_DOC = """\
 Compares the age of the published version with the spec's `alerts.stale_after_days`, and tells once when it is too old.
 
-**If it fails:** the dataset's folder could not be read; the log names the reason.
+**If it fails:** the spec or the dataset's folder could not be read; the log names the reason.
 """
 
 
@@ -42,9 +41,9 @@ def check_freshness(spec_path: str, **context: Any) -> dict[str, Any]:
         return {"published_at": None, "stale": False}
     age = timedelta(seconds=metrics.version_age(spec.name, published_at=published_at, now=now))
     stale = spec.alerts.stale_after_days is not None and age > timedelta(days=spec.alerts.stale_after_days)
-    if stale and standing(spec.name, "stale") is None:
+    if stale:
         told: Context = context  # type: ignore[assignment]  # a TypedDict, which keyword arguments are not
-        hold(spec, stale_notice(spec, published_at, age), told, alarm="stale")
+        hold(stale_notice(spec, published_at, age), spec.alerts, told, alarm="stale")
     log.info("%s: the last new version came %s, %.1f days ago", spec.name, published_at, age / timedelta(days=1))
     return {"published_at": published_at.isoformat(), "stale": stale}
 

@@ -34,6 +34,7 @@ def bag():
     write_spec(SPECS, "rats", "after: [cats]\nschedule: '0 3 * * *'")
     write_spec(SPECS, "dogs", "approval: required\nconversion: {runner: prism}")
     (SPECS / "birds.yaml").write_text("name: birds\nsource: {type: folder, root: /x}\nshedule: '@daily'\nlabels: 7\n")
+    (SPECS / "fish tank.yaml").write_text("name: fish\n")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
@@ -58,6 +59,7 @@ def line(*tasks):
 def test_one_dag_for_each_spec(bag):
     assert bag.import_errors == {}
     refreshes = {"refresh_cats", "refresh_dogs", "refresh_birds", "refresh_mice", "refresh_rats"}
+    refreshes |= {"refresh_fish.20.tank"}  # broken, and no name that Airflow admits
     assert set(bag.dags) == refreshes | {"watch_freshness", "example_consumer"}
 
 
@@ -96,10 +98,23 @@ def test_a_refresh_may_follow_other_assets(bag):
     assert both.timetable.expression == "0 3 * * *"
 
 
-def test_the_watch_knows_who_has_a_target_and_is_never_born_asleep(bag):
+def test_the_watch_looks_at_every_dataset_and_is_never_born_asleep(bag):
     watch = bag.dags["watch_freshness"]
-    assert watch.task_ids == ["cats"]
+    assert set(watch.task_ids) == {"birds.yaml", "fish.20.tank.yaml", "cats", "dogs", "mice", "rats"}
     assert (watch.schedule, watch.catchup, watch.is_paused_upon_creation) == ("@hourly", False, False)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "told"),
+    [
+        pytest.param("cats", ["FailureAlert"], id="a target"),
+        pytest.param("dogs", [], id="no target"),
+        pytest.param("birds.yaml", ["BrokenSpecAlert"], id="a spec that nobody can read"),
+    ],
+)
+def test_whom_a_failing_watch_concerns(bag, task_id, told):
+    task = bag.dags["watch_freshness"].get_task(task_id)
+    assert [type(callback).__name__ for callback in task.on_failure_callback] == told
 
 
 def test_the_example_starts_with_any_publication_and_only_when_it_is_wanted(bag):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import logging
 import re
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +18,12 @@ from tests.support.airflow_home import HOME
 
 from airflow.providers.standard.exceptions import HITLTimeoutError  # isort: skip  (after its settings)
 from imagemill.catalog import CurrentVersion
-from imagemill.errors import TemporaryFault, UnusableData
+from imagemill.errors import CallerError, TemporaryFault, UnusableData
 from imagemill.spec import Alerts, DatasetSpec, FolderSource, Locations
-from imagemill_airflow import alerts
+from imagemill.spec.file import BrokenSpec, Fault, SpecError
+from imagemill_airflow import alarms, alerts, channels
 from imagemill_airflow.alarms import Alarm
+from imagemill_airflow.broken_specs import BrokenSpecAlert, broken_notice
 from imagemill_airflow.channels import tell
 from imagemill_airflow.freshness import stale_notice
 from tests.support.receivers import hook, inbox
@@ -107,6 +111,13 @@ def context(task_id, *, exception=None, tries=1, results=None):
     return {"ti": ti, "task_instance": ti, "task": task} | ({"exception": exception} if exception else {})
 
 
+def received(web):
+    """Returns what each connection's URL was told; channels are used at once, in no order."""
+    return {post.path: post.body for post in web.posts}
+
+
+SLACK, HOOK = "/services/T0/B0/x", "/hook"
+
 ALARM = Alarm(
     headline="prepare_images failed: no such archive",
     task_id="prepare_images",
@@ -162,7 +173,15 @@ def publication(spec):
     return alerts.publication_notice(spec, PUBLISHED, context("publish"))
 
 
+def broken_spec(_spec):
+    path = Path("/specs/cats.yaml")
+    fault = Fault(path, 3, 1, "shedule", "@daily", "There is no key `shedule`.", "Did you mean `schedule`?")
+    error = SpecError(path, [fault])
+    return broken_notice(BrokenSpec(path, error), context("cats.yaml", exception=error))
+
+
 EVENTS = [
+    broken_spec,
     failure,
     lost,
     rejected_by_validation,
@@ -194,13 +213,16 @@ def test_each_event_reaches_a_person_word_for_word(event, spec, mail, web, reque
     for name, url in notice.links.items():
         assert html.escape(url) in body
         assert name in body
-    slack, webhook = web.posts
-    assert slack.path == "/services/T0/B0/x"
-    assert slack.body["text"] == notice.subject
-    assert webhook.path == "/hook"
-    assert webhook.body["text"] + "\n" == golden.read_text()
-    assert webhook.body["event"] == notice.event
-    assert webhook.body["dataset"] == "cats"
+    told = received(web)
+    assert set(told) == {SLACK, HOOK}
+    assert told[SLACK]["text"] == notice.subject
+    (attachment,) = told[SLACK]["attachments"]
+    head, *sections, _places = attachment["blocks"]
+    assert head["text"]["text"] == notice.subject[:149] + ("…" if len(notice.subject) > 149 else "")
+    assert [block["text"]["text"].partition(":* ")[0].strip("*") for block in sections] == list(notice.sections)
+    assert told[HOOK]["text"] + "\n" == golden.read_text()
+    assert told[HOOK]["event"] == notice.event
+    assert told[HOOK]["dataset"] == "cats"
 
 
 def test_no_word_of_a_notice_is_a_template_or_markup(spec, mail, web):
@@ -208,37 +230,81 @@ def test_no_word_of_a_notice_is_a_template_or_markup(spec, mail, web):
     body = mail.messages[0].get_body().get_content()
     assert "&lt;b&gt;missing&lt;/b&gt;" in body
     assert "{{ params }} is text" in body
-    shown = web.posts[0].body["attachments"][0]["blocks"][1]["text"]["text"]
+    shown = received(web)[SLACK]["attachments"][0]["blocks"][1]["text"]["text"]
     assert "&lt;b&gt;missing" in shown
 
 
 def test_slack_gets_links_only_where_a_browser_can_go(spec, web):
     tell(rejected_by_validation(spec), spec.alerts, {})
-    (places,) = web.posts[0].body["attachments"][0]["blocks"][-1]["elements"]
+    (places,) = received(web)[SLACK]["attachments"][0]["blocks"][-1]["elements"]
     assert "<https://airflow.example.org/log?task=validate_records&try=1|Log>" in places["text"]
     assert f"Report: `{OUTPUT}/versions/{NEW}/validation.html`" in places["text"]
 
 
 def test_a_program_finds_what_it_needs_in_a_publication(spec, web):
     tell(publication(spec), spec.alerts, {})
-    document = web.posts[1].body
+    document = received(web)[HOOK]
     assert {name: document[name] for name in PUBLISHED} == PUBLISHED
     assert document["type"] == "success"
     assert document["links"]["Log"].startswith("https://airflow.example.org/log")
 
 
-def test_only_what_the_spec_chooses_is_told_and_the_log_has_all(spec, mail, web, caplog):
+def test_only_what_the_spec_chooses_is_told_and_the_log_has_all(spec, mail, web, capsys):
     quiet = spec.alerts.model_copy(update={"events": ("failure",)})
     tell(publication(spec), quiet, {})
     assert (mail.messages, web.posts) == ([], [])
+    assert publication(spec).text in capsys.readouterr().out
     tell(failure(spec), quiet, {})
     assert (len(mail.messages), len(web.posts)) == (1, 2)
 
 
 def test_a_failure_is_told_once(spec, mail, web, monkeypatch):
-    monkeypatch.setattr(alerts, "raise_alarm", lambda *_: None)
+    monkeypatch.setattr(alarms, "Variable", Variables())
     alerts.FailureAlert(spec)(context("publish", exception=TemporaryFault("503")))
     assert (len(mail.messages), len(web.posts)) == (1, 2)
+
+
+class Variables:
+    """Airflow's variables, in memory."""
+
+    def __init__(self):
+        self._values = {}
+
+    def get(self, name, default):
+        return self._values.get(name, default)
+
+    def set(self, name, value, description):
+        self._values[name] = value
+
+
+@pytest.mark.parametrize(("alarm", "told"), [("refresh", 2), ("watch", 1)])
+def test_a_watch_that_goes_on_failing_is_told_once_and_a_refresh_each_time(spec, mail, monkeypatch, alarm, told):
+    monkeypatch.setattr(alarms, "Variable", Variables())
+    for _ in range(2):
+        alerts.FailureAlert(spec, alarm)(context("cats", exception=TemporaryFault("503")))
+    assert len(mail.messages) == told
+
+
+def test_a_broken_spec_is_told_once_to_whom_the_installation_names(mail, monkeypatch):
+    monkeypatch.setattr(alarms, "Variable", Variables())
+    monkeypatch.setenv("IMAGEMILL_ALERT_EMAIL", "ops@example.org, eve@example.org")
+    path = Path("/specs/cats.yaml")
+    error = SpecError(path, [Fault(path, 3, 1, "shedule", "", "There is no key `shedule`.", "")])
+    for _ in range(2):
+        BrokenSpecAlert(BrokenSpec(path, error))(context("cats.yaml", exception=error))
+    (message,) = mail.messages
+    assert message["to"] == "ops@example.org, eve@example.org"
+    assert "There is no key `shedule`" in message.get_body().get_content()
+
+
+def test_a_broken_connection_to_google_silences_no_alert(spec, mail, monkeypatch):
+    monkeypatch.setattr(alarms, "Variable", Variables())
+    monkeypatch.setenv("IMAGEMILL_GCP_CONN_ID", "two_keys")
+    both = {"conn_type": "google_cloud_platform", "extra": {"key_path": "/k.json", "keyfile_dict": "{}"}}
+    monkeypatch.setenv("AIRFLOW_CONN_TWO_KEYS", json.dumps(both))
+    alerts.FailureAlert(spec)(context("publish", exception=CallerError("keep one of them")))
+    (message,) = mail.messages
+    assert "unknown (the Airflow connection &#39;two_keys&#39; has key_path and" in message.get_body().get_content()
 
 
 def test_an_interrupted_run_tells_nobody(spec, mail, web):
@@ -264,11 +330,24 @@ def test_who_is_never_published_serves_nothing(spec):
         assert "never published" in alerts.failure_notice(spec, context("publish")).served
 
 
-def test_a_channel_that_is_down_keeps_no_other_one_silent(spec, mail, web, monkeypatch, caplog):
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", mail.connection.replace("smtp://127.0.0.1:", "smtp://127.0.0.1:1"))
+def test_a_channel_that_is_down_keeps_no_other_one_silent(spec, mail, web, monkeypatch, capsys):
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", re.sub(r":\d+/", ":1/", mail.connection))
     monkeypatch.setenv("AIRFLOW_CONN_CHAT", "http://127.0.0.1:1/services/secret")
-    with caplog.at_level(logging.ERROR):
-        tell(failure(spec), spec.alerts, {})
+    tell(failure(spec), spec.alerts, {})
     (post,) = web.posts
     assert post.path == "/hook"
+    logged = capsys.readouterr().out
+    for channel in ("MailChannel", "SlackChannel"):
+        assert f"{channel} could not tell of 'convert_images failed" in logged
+    assert "secret" not in logged
     assert HOME.is_dir()
+
+
+def test_a_mail_server_that_never_answers_silences_no_other_channel(spec, web, monkeypatch, caplog):
+    monkeypatch.setattr(channels, "PATIENCE_SECONDS", 3.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent, caplog.at_level(logging.ERROR):
+        address = f"smtp://127.0.0.1:{silent.getsockname()[1]}/?disable_ssl=true&disable_tls=true&from_email=a%40b.org"
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", address)
+        tell(failure(spec), spec.alerts, {})
+        assert "MailChannel has not told of" in caplog.text
+        assert set(received(web)) == {SLACK, HOOK}
