@@ -66,6 +66,9 @@ class ApprovePublicationOperator(ApprovalOperator):
         spec = kept(self.spec, context)
         if spec.approval == "none":
             raise AirflowSkipException(f"{self.plan['version']} needs nobody's approval")
+        if _is_published(spec, self.plan):
+            # Somebody has cleared the task of a run that is over. What is served is taken back by a rollback.
+            raise AirflowSkipException(f"{self.plan['version']} is published; nobody is asked again")
         self.subject, self.body = _request(spec, self.plan, self.validated)
         return super().execute(context)
 
@@ -106,6 +109,14 @@ def _answer(event: Mapping[str, Any]) -> Answer:
     name = user.get("name") if isinstance(user, Mapping) else getattr(user, "name", None)
     reason = str((event.get("params_input") or {}).get(REASON) or "").strip()
     return Answer(event["chosen_options"] == [ApprovalOperator.APPROVE], name or "somebody", reason)
+
+
+@google_connection()
+def _is_published(spec: DatasetSpec, plan: Mapping[str, Any]) -> bool:
+    from imagemill.catalog import Catalog
+
+    current = Catalog(spec.locations.output).current()
+    return current is not None and current.version == plan["version"]
 
 
 @google_connection()
