@@ -7,11 +7,13 @@ import logging
 import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from uuid import uuid4
 
 from imagemill.errors import CallerError, UnusableData
 from imagemill.spec.dataflow import Dataflow
 from imagemill.storage import MissingObject, open_store, parse, split
+from imagemill.storage.settings import ObjectStoreSettings
 from imagemill.worker_wheel import PACKAGES
 
 log = logging.getLogger(__name__)
@@ -31,8 +33,12 @@ def check_buckets(settings: Dataflow, read: Iterable[str]) -> None:
         CallerError: The temporary or the staging prefix cannot be written.
     """
     places = {place for place in (settings.temp_location, settings.staging_location) if place}
+    client = ObjectStoreSettings.from_environment()
+    if settings.impersonate:
+        # Whoever launches the job also stages its files.
+        client = replace(client, gcs_impersonate=settings.impersonate)
     for place in sorted(places):
-        _check_writable(place, settings)
+        _check_writable(place, settings, client)
     buckets = {parse(place).bucket for place in (*places, *read) if place.startswith("gs://")}
     for bucket in sorted(buckets):
         _warn_if_far(bucket, settings.region or "")
@@ -62,8 +68,8 @@ _MAKE_ONE = (
 )
 
 
-def _check_writable(place: str, settings: Dataflow) -> None:
-    store, probe = open_store(place), f"imagemill-check-{uuid4().hex}"
+def _check_writable(place: str, settings: Dataflow, client: ObjectStoreSettings) -> None:
+    store, probe = open_store(place, settings=client), f"imagemill-check-{uuid4().hex}"
     try:
         store.write(probe, b"")
     except CallerError as error:
@@ -96,7 +102,6 @@ def _location(bucket: str) -> str | None:
     """Returns a bucket's region or multi-region; None where it is a pair of regions, or nobody may know."""
     from imagemill.storage.google_api import GoogleApi
     from imagemill.storage.object_client import open_client
-    from imagemill.storage.settings import ObjectStoreSettings
 
     api = GoogleApi(open_client("gs", bucket, ObjectStoreSettings.from_environment()))
     with suppress(CallerError):  # storage.buckets.get is a permission that a job does not need
