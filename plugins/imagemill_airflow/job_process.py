@@ -74,19 +74,23 @@ class JobProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            guard = subprocess.Popen(
+                ["sh", "-c", _GUARD, "guard", str(process.pid)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         except OSError as error:
             self._error = error
+            if self._process is not None:  # without a guard it could outlive this process
+                self._signal(signal.SIGKILL)
+                self._process.communicate()
             self._ended.set()
             return
         finally:
             self._started.set()
-        with subprocess.Popen(
-            ["sh", "-c", _GUARD, "guard", str(process.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as guard:
+        with guard:
             process.wait()
             # Whatever the process left running would keep the pipe open, and the reader waiting.
             self._signal(signal.SIGKILL)

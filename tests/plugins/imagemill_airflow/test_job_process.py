@@ -44,6 +44,16 @@ def test_lines_and_exit_code():
 
 
 @pytest.mark.timeout(60)
+def test_without_a_guard_nothing_is_started(monkeypatch, tmp_path):
+    """It could outlive its parent; and whoever waited for it would wait for ever."""
+    monkeypatch.setenv("PATH", "")  # no `sh`
+    pid = tmp_path / "pid"
+    with pytest.raises(FileNotFoundError, match="'sh'"):
+        JobProcess(python(f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"))
+    assert not pid.exists() or not is_alive(int(pid.read_text() or -1))
+
+
+@pytest.mark.timeout(60)
 def test_a_flood_on_stdout_beside_stderr_does_not_hang():
     # The provider's own launch drains stderr first, and hangs for ever on this.
     job = JobProcess(python("import sys; print('first', file=sys.stderr, flush=True); print('x' * 1_000_000)"))
