@@ -49,6 +49,7 @@ class BeamJobHook(BeamHook):
         super().__init__(runner)
         self._job: JobProcess | None = None
         self._verdict: list[str] = []
+        self._level = logging.INFO
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     @override
@@ -119,8 +120,10 @@ class BeamJobHook(BeamHook):
     def _tell(self, line: str) -> None:
         # A traceback of any length may follow the verdict.
         (self._verdict if line.startswith(FAILURE) else self._tail).append(line)
-        level = _LEVEL.match(line)
-        self.log.log(logging.getLevelNamesMapping()[level.group()] if level else logging.INFO, "%s", _shortened(line))
+        # A line without a level, such as one of a traceback, belongs to the one before it.
+        if level := _LEVEL.match(line):
+            self._level = logging.getLevelNamesMapping()[level.group()]
+        self.log.log(self._level, "%s", _shortened(line))
 
 
 def _shortened(line: str) -> str:

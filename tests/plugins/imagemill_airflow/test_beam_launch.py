@@ -50,7 +50,7 @@ def run(tmp_path, script, *, log=None, **options):
 
 def test_options_reach_the_job_and_levels_the_log(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    lines = ["INFO a: b", "WARNING c: d", "ERROR e: f"]
+    lines = ["INFO a: b", "WARNING c: d", "ERROR e: f", "Traceback (most recent call last):", "INFO g: h"]
     run(
         tmp_path,
         f"import sys\nprint(*{lines}, *sys.argv[1:], sep=chr(10), file=sys.stderr)",
@@ -64,6 +64,8 @@ def test_options_reach_the_job_and_levels_the_log(tmp_path, caplog):
         ("INFO", "INFO a: b"),
         ("WARNING", "WARNING c: d"),
         ("ERROR", "ERROR e: f"),
+        ("ERROR", "Traceback (most recent call last):"),
+        ("INFO", "INFO g: h"),
         ("INFO", "--runner=FnApiRunner"),
         ("INFO", "--plan=/x/plan.json"),
         ("INFO", "--labels=airflow-version=v3"),
