@@ -24,6 +24,7 @@ from imagemill_airflow.alarms import Alarm, AlarmKind, end_alarm, raise_alarm
 from imagemill_airflow.channels import tell
 from imagemill_airflow.explanations import TASKS
 from imagemill_airflow.google_connection import google_connection
+from imagemill_airflow.links import DataflowLink
 from imagemill_airflow.notices import Notice
 
 if TYPE_CHECKING:
@@ -220,6 +221,7 @@ def links(context: Context) -> dict[str, str]:
             log.warning("the link %s of %s is not known: %s", link.name, ti.task_id, error)
     plan = pulled(context, "plan_conversion")
     if plan.get("action") == "convert" and ti.task_id in ("validate_records", "approve", "publish"):
+        found[DataflowLink.name] = ti.xcom_pull(task_ids="convert_images", key=DataflowLink.key) or ""
         found["Report"] = f"{plan['version_uri']}/validation.html"
     return {name: url for name, url in found.items() if url}
 

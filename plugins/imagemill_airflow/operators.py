@@ -18,6 +18,7 @@ from imagemill.plan import PLAN
 from imagemill.runners import beam_runner, conversion_options
 from imagemill.spec import DatasetSpec
 from imagemill.storage import open_store
+from imagemill_airflow import metrics
 from imagemill_airflow.beam_launch import BeamJobHook, JobCrashed
 from imagemill_airflow.dataflow.conversion import DataflowConversion
 from imagemill_airflow.google_connection import google_connection
@@ -103,7 +104,7 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         if self.spec.conversion.runner == "dataflow":
             return self._execute_on_dataflow(context)
         self._choose_runner(self.spec.conversion.runner)
-        with watched_shards(self.plan, JobMemory(context).progress):
+        with metrics.timed(self.spec.name, "convert"), watched_shards(self.plan, JobMemory(context).progress):
             super().execute(context)
         return self._result(converted=True)
 
@@ -145,7 +146,8 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
                 lambda options: self._launch(options, context), longest=self.execution_timeout
             )
             if not self._waits_in_triggerer():
-                return self._ended(conversion.wait(job_id))
+                with metrics.timed(self.spec.name, "convert"):
+                    return self._ended(conversion.wait(job_id))
         trigger = conversion.trigger(job_id, self.execution_timeout)
         return self.defer(trigger=trigger, method_name="execute_complete")
 

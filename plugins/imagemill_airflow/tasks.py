@@ -67,14 +67,14 @@ def plan_conversion(spec_path: str, **context: Any) -> Json:
 
     spec, params, dag_run, ti = kept(_spec(spec_path), context), context["params"], context["dag_run"], context["ti"]
     shards = count(params, "shards")
-    splits = dict.fromkeys((*spec.splits.names, *spec.splits.fractions), shards)
+    splits = dict.fromkeys((*spec.splits.names, *spec.splits.fractions), shards) if shards else None
     with metrics.timed(spec.name, "plan"):
         planned = steps.plan_conversion(
             spec,
             now=dag_run.run_after,
             force=params["force"],
             limit=count(params, "limit"),
-            shards=splits if shards else None,
+            shards=splits,
             user=_asked_by(dag_run),
             note=params["note"] or "",
         )

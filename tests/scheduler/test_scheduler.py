@@ -142,7 +142,9 @@ def test_numbers_reach_statsd(airflow, dots, metrics):
     for line in ("rows:50|g", "records:50|g", "rejected:0|g", "shards:3|g", "version_age_seconds:0|g"):
         assert f"airflow.imagemill.dots.{line}" in metrics.lines
     timed = {line.split(":")[0] for line in metrics.lines if line.endswith("|ms")}
-    assert {f"airflow.imagemill.dots.{step}_ms" for step in ("prepare", "upload", "plan", "validate")} <= timed
+    assert {
+        f"airflow.imagemill.dots.{step}_ms" for step in ("prepare", "upload", "plan", "convert", "validate")
+    } <= timed
 
 
 def test_every_task_of_a_finished_run_can_be_cleared_and_changes_nothing(airflow, dots):

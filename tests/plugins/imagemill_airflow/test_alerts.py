@@ -105,7 +105,7 @@ def context(task_id, *, exception=None, tries=1, results=None):
         map_index=-1,
         try_number=tries,
         log_url=f"https://airflow.example.org/log?task={task_id}&try={tries}",
-        xcom_pull=lambda *, task_ids: kept.get(task_ids),
+        xcom_pull=lambda *, task_ids, key="return_value": kept.get(task_ids if key == "return_value" else key),
     )
     task = SimpleNamespace(operator_extra_links=())
     return {"ti": ti, "task_instance": ti, "task": task} | ({"exception": exception} if exception else {})
@@ -232,6 +232,13 @@ def test_no_word_of_a_notice_is_a_template_or_markup(spec, mail, web):
     assert "{{ params }} is text" in body
     shown = received(web)[SLACK]["attachments"][0]["blocks"][1]["text"]["text"]
     assert "&lt;b&gt;missing" in shown
+
+
+@pytest.mark.parametrize("task_id", ["validate_records", "approve", "publish"])
+def test_what_follows_a_job_links_to_it(task_id):
+    job = "https://console.cloud.google.com/dataflow/jobs/x"
+    assert alerts.links(context(task_id, results={"link_dataflow_job": job}))["Dataflow job"] == job
+    assert "Dataflow job" not in alerts.links(context(task_id))
 
 
 def test_slack_gets_links_only_where_a_browser_can_go(spec, web):
