@@ -179,6 +179,14 @@ def test_stopped_while_the_job_runs(standin, conversion):
     assert standin.most_live(version.jobs()[0]["name"]) == 1
 
 
+def test_a_task_that_takes_too_long_cancels_its_job(conversion):
+    version = conversion()
+    process = start_and_hold(version)
+    process.send_signal(signal.SIGALRM)  # what Airflow's clock sends
+    ended = version.outcome(process)
+    assert (ended["kind"], version.states()) == ("AirflowTaskTimeout", ["CANCELLED"])
+
+
 @pytest.mark.parametrize("deferrable", [False, True], ids=["waiting", "deferred"])
 def test_a_try_that_none_follows_leaves_no_job_that_bills_on(standin, conversion, deferrable):
     version = conversion()

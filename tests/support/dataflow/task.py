@@ -1,8 +1,8 @@
 """One task that converts on Dataflow, as a process of its own: `python -m tests.support.dataflow.task FOLDER`.
 
 The operator, the provider and the launcher are the real ones; what Airflow's task runner does around them is done here:
-SIGTERM becomes `on_kill`, a deferral runs the trigger and comes back, and what Airflow's database would keep is a file,
-so that it outlives a SIGKILL.
+SIGTERM and a time-out (SIGALRM) become `on_kill`, a deferral runs the trigger and comes back, and what Airflow's
+database would keep is a file, so that it outlives a SIGKILL.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferred
+from airflow.sdk.execution_time.timeout import timeout
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from imagemill.errors import family_of
@@ -111,7 +112,11 @@ def run_task(folder: Path) -> Json:
         "params": {name: param.resolve() for name, param in trigger_form(spec).items()},
     }
     try:
-        return operator.execute(context)
+        with timeout(operator.execution_timeout.total_seconds()):
+            return operator.execute(context)
+    except AirflowTaskTimeout:
+        operator.on_kill()
+        raise
     except TaskDeferred as deferred:
         event = asyncio.run(first_event(made_again(deferred.trigger)))
         return getattr(operator, deferred.method_name)(context, event=event.payload)
@@ -133,7 +138,7 @@ async def first_event(trigger: BaseTrigger) -> TriggerEvent:
 def main(folder: Path) -> int:
     try:
         outcome: Json = {"result": run_task(folder)}
-    except Exception as error:
+    except (Exception, AirflowTaskTimeout) as error:
         outcome = {"family": family_of(error), "kind": type(error).__name__, "message": str(error)}
     (folder / OUTCOME).write_text(json.dumps(outcome))
     return 0 if "result" in outcome else 1
