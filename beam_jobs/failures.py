@@ -27,18 +27,19 @@ def find_failure(error: BaseException) -> ImagemillError | None:
             return TemporaryFault(
                 f"the runner cannot be reached ({said}); check --job_endpoint, and that a job server answers there"
             )
-        if _WORKER_LOST.search(str(cause)):
+        if type(cause) is RuntimeError and _lost_worker(str(cause)):
             return TemporaryFault("the runner lost a worker while the job ran; its log may say why")
     return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and its causes; not what was only being handled when it came: that is no reason for it."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
-        current = current.__cause__ or current.__context__
+        current = current.__cause__
 
 
 def _clean(error: ImagemillError) -> ImagemillError:
@@ -47,9 +48,16 @@ def _clean(error: ImagemillError) -> ImagemillError:
     return family(message) if added and family else error
 
 
+def _lost_worker(text: str) -> bool:
+    return _WORKER_LOST.search(text) is not None and "Traceback (most recent call last)" not in text
+
+
 def _is_unreachable(error: BaseException) -> bool:
     import grpc
 
     if isinstance(error, grpc.FutureTimeoutError):
         return True
-    return isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.UNAVAILABLE
+    return isinstance(error, grpc.RpcError) and error.code() in (
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    )

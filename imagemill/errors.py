@@ -15,6 +15,9 @@ _RAISED = re.compile(
     r"^(?:RuntimeError: )?(imagemill(?:\.\w+)+)\.([A-Z]\w*): (.*?)(?: \[while running .*)?$", re.MULTILINE
 )
 
+_ANOTHER = "During handling of the above exception, another exception occurred:"
+"""What Python writes before an error that is not explained by the one above."""
+
 
 class ImagemillError(Exception):
     """A failure whose message a person can act on: it names the value and the way out.
@@ -72,9 +75,11 @@ def read_failure_line(line: str) -> ImagemillError | None:
 
 def error_in_text(text: str) -> ImagemillError | None:
     """Returns the last error of ours that a text with tracebacks tells of, or None: then it is not ours."""
-    for module, name, message in reversed(_RAISED.findall(text)):
+    for raised in reversed(list(_RAISED.finditer(text))):
+        module, name, message = raised.groups()
         if family := family_class(_named(module, name)):
-            return family(message)
+            explains = not text[raised.end() :].lstrip().startswith(_ANOTHER)
+            return family(message) if explains else None
     return None
 
 

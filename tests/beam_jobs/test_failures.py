@@ -24,7 +24,7 @@ TRACEBACK = """Traceback (most recent call last):
   File "imagemill/version/files.py", line 87, in check
 {error} [while running 'Convert/Write manifest']
 
-During handling of the above exception, another exception occurred:
+The above exception was the direct cause of the following exception:
 RuntimeError: worker gone
 """
 
@@ -63,10 +63,39 @@ def test_the_error_behind_what_a_runner_raises(error, family, message):
     assert str(failure) == message
 
 
+def raised_while_handling(error, *, hidden):
+    """Returns a KeyError that comes from code which was just handling another error."""
+    try:
+        try:
+            raise error
+        except Exception:
+            if hidden:
+                raise KeyError("x") from None
+            raise KeyError("x")  # noqa: B904  # the mistake that is tested
+    except KeyError as caught:
+        return caught
+
+
+LOST = "io.grpc.StatusRuntimeException: CANCELLED: call closed"
+
+
 @pytest.mark.parametrize(
     "error",
     [
         KeyError("imagemill"),
+        pytest.param(raised_while_handling(MissingObject("no x"), hidden=False), id="while another was handled"),
+        pytest.param(raised_while_handling(MissingObject("no x"), hidden=True), id="instead of another"),
+        pytest.param(
+            RuntimeError(
+                TRACEBACK.format(error="imagemill.errors.UnusableData: x").replace(
+                    "The above exception was the direct cause of the following exception:",
+                    "During handling of the above exception, another exception occurred:",
+                )
+            ),
+            id="while another was handled, as text",
+        ),
+        pytest.param(KeyError(LOST), id="a bug whose message has a runner's words in it"),
+        pytest.param(RuntimeError(TRACEBACK.format(error=f"KeyError: '{LOST}'")), id="such a bug, as text"),
         RuntimeError(TRACEBACK.format(error="KeyError: 'x'")),
         RuntimeError(TRACEBACK.format(error="imagemill.errors.NoSuchError: x")),
         RuntimeError(TRACEBACK.format(error="imagemill.nosuchmodule.Fault: x")),
@@ -74,6 +103,17 @@ def test_the_error_behind_what_a_runner_raises(error, family, message):
 )
 def test_everything_else_is_a_bug(error):
     assert find_failure(error) is None
+
+
+class NeverAnswered(grpc.RpcError):
+    """What grpc raises when a call's time is over."""
+
+    def code(self):
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_runner_that_does_not_answer_in_time_is_a_temporary_fault():
+    assert isinstance(find_failure(NeverAnswered()), TemporaryFault)
 
 
 def test_a_runner_out_of_reach_is_a_temporary_fault():
