@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,8 @@ _BYTES_WORTH_PROCESSES = 512 << 20
 """What one process converts in about a second; starting another takes half of one."""
 
 _REQUIRED = {
+    # Beam would download it, as for DirectRunner.
+    "prism": ("prism_location",),
     "flink": ("job_endpoint",),
     "portable": ("job_endpoint",),
     "dataflow": ("project", "region", "temp_location"),
@@ -117,7 +119,7 @@ def conversion_options(
 
 
 def dataflow_options(settings: Dataflow) -> dict[str, OptionValue]:
-    """Returns what the spec says of Dataflow, as Beam's options; the wheel is added by whoever launches the job."""
+    """Returns what the spec says of Dataflow, as Beam's options."""
     autoscaling = {"throughput": "THROUGHPUT_BASED", "none": "NONE"}
     options: dict[str, OptionValue] = {
         "project": settings.project,
@@ -137,6 +139,7 @@ def dataflow_options(settings: Dataflow) -> dict[str, OptionValue]:
         "autoscaling_algorithm": autoscaling[settings.autoscaling],
         "labels": [f"{key}={value}" for key, value in sorted(settings.labels.items())],
         "sdk_container_image": settings.worker_image,
+        "extra_package": [settings.worker_wheel] if settings.worker_wheel else None,
         "experiments": list(settings.experiments),
         "dataflow_service_options": list(settings.service_options),
         "dataflow_endpoint": settings.endpoint,
@@ -149,6 +152,19 @@ def worker_processes(*, rows: int, image_bytes: int, shards: int, cpus: int) -> 
     if rows < _ROWS_WORTH_PROCESSES and image_bytes < _BYTES_WORTH_PROCESSES:
         return 1
     return max(1, min(cpus, shards))
+
+
+def options_said(said: Iterable[str]) -> dict[str, OptionValue]:
+    """Returns the options of texts like `name=value`; a name alone is a flag, one that is said again is a list."""
+    values: dict[str, list[str]] = {}
+    flags: dict[str, OptionValue] = {}
+    for option in said:
+        name, equals, value = option.partition("=")
+        if equals:
+            values.setdefault(name, []).append(value)
+        else:
+            flags[name] = True
+    return {**flags, **{name: found[0] if len(found) == 1 else found for name, found in values.items()}}
 
 
 def as_arguments(options: Mapping[str, OptionValue]) -> list[str]:

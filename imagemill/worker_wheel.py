@@ -11,23 +11,23 @@ import base64
 import hashlib
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from imagemill.errors import CallerError
-
-if TYPE_CHECKING:
-    from imagemill.spec.dataflow import Dataflow
+from imagemill.runners import OptionValue
 
 PACKAGES = ("imagemill", "beam_jobs")
 
 PINNED = ("google-crc32c", "httpx", "obstore", "pillow", "pydantic")
 """What workers need beside Beam and what Beam brings itself (numpy): in the launcher's versions."""
+
+_BRINGS = ("extra_package", "extra_packages", "sdk_container_image")
+"""Options that bring imagemill to a job's workers."""
 
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip archive can hold."""
@@ -56,13 +56,31 @@ def build_worker_wheel(folder: Path) -> Path:
 
 
 @contextmanager
-def shipped(settings: Dataflow) -> Iterator[str | None]:
-    """Provides the path or URI of the wheel that a job on Dataflow ships while it is launched; None with an image."""
-    if settings.worker_image or settings.worker_wheel:
-        yield None if settings.worker_image else settings.worker_wheel
+def shipped(runner: str, options: Mapping[str, OptionValue]) -> Iterator[dict[str, OptionValue]]:
+    """Provides a job's options while it is launched: the given ones, and the wheel where its workers lack imagemill.
+
+    Args:
+        runner: The runner, in the spec's words.
+        options: Beam's options.
+    """
+    if _workers_have_it(runner, options):
+        yield dict(options)
         return
     with TemporaryDirectory(prefix="imagemill-wheel-") as folder:
-        yield str(build_worker_wheel(Path(folder)))
+        yield {**options, "extra_package": [str(build_worker_wheel(Path(folder)))]}
+
+
+def _workers_have_it(runner: str, options: Mapping[str, OptionValue]) -> bool:
+    if any(options.get(name) for name in _BRINGS):
+        return True
+    if runner == "dataflow":
+        return False
+    environment = options.get("environment_type") or "LOOPBACK"  # Prism's own default
+    return runner == "local" or environment == "LOOPBACK" or (environment == "DOCKER" and _names_image(options))
+
+
+def _names_image(options: Mapping[str, OptionValue]) -> bool:
+    return any(options.get(name) for name in ("environment_config", "environment_options"))
 
 
 def _modules() -> Iterator[tuple[str, bytes]]:

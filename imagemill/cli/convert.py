@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from imagemill.spec import DatasetSpec
     from imagemill.steps import Inputs
 
-_HOW_WORKERS_GET_IT = frozenset({"extra_package", "extra_packages", "sdk_container_image"})
-"""Options of a job on Dataflow that bring imagemill to its workers; without one, this machine's modules are shipped."""
-
 
 @click.command()
 @click.argument("name", required=False)
@@ -35,7 +31,7 @@ _HOW_WORKERS_GET_IT = frozenset({"extra_package", "extra_packages", "sdk_contain
 @click.option("--split", "fractions", multiple=True, metavar="NAME=SHARE", help="Split and its share, with --index.")
 @click.option("--runner", metavar="NAME", help="local, prism, flink, portable or dataflow; by default the spec's.")
 @click.option(
-    "--option", "extra", multiple=True, metavar="NAME=VALUE", help="A Beam pipeline option; repeat as needed."
+    "--option", "extra", multiple=True, metavar="NAME[=VALUE]", help="A Beam pipeline option; repeat as needed."
 )
 @click.option("--shards", type=click.IntRange(1, MAX_SHARDS), metavar="N", help="Shards in each split.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="ROWS", help="Convert only this many rows.")
@@ -172,23 +168,23 @@ class _Launch:
     """
 
     def __init__(self, spec: DatasetSpec, runner: str, extra: tuple[str, ...]) -> None:
-        from imagemill.runners import as_arguments, beam_runner, conversion_options
+        from imagemill.runners import conversion_options, options_said
 
-        given = dict(option.partition("=")[::2] for option in extra)
-        options = conversion_options(spec.conversion, runner, given)
-        ships = runner == "dataflow" and not _HOW_WORKERS_GET_IT & options.keys()
-        self._dataflow = spec.conversion.dataflow if ships else None
-        self._command = [
-            *(sys.executable, "-m", "beam_jobs.convert_images"),
-            f"--runner={beam_runner(runner)}",
-            *as_arguments(options),
-        ]
+        self._runner = runner
+        self._options = conversion_options(spec.conversion, runner, options_said(extra))
 
     def run(self, version_uri: str) -> int:
         """Runs the job over the version's plan and returns its exit status."""
         from imagemill.plan import PLAN
+        from imagemill.runners import as_arguments, beam_runner
         from imagemill.worker_wheel import shipped
 
-        with shipped(self._dataflow) if self._dataflow else nullcontext() as wheel:
-            packages = [f"--extra_package={wheel}"] if wheel else []
-            return run([*self._command, *packages, f"--plan={version_uri}/{PLAN}"])
+        with shipped(self._runner, self._options) as options:
+            return run(
+                [
+                    *(sys.executable, "-m", "beam_jobs.convert_images"),
+                    f"--runner={beam_runner(self._runner)}",
+                    *as_arguments(options),
+                    f"--plan={version_uri}/{PLAN}",
+                ]
+            )

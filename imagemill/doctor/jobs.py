@@ -35,7 +35,7 @@ def check_job(spec: DatasetSpec, *, emulator: bool) -> Iterator[Finding]:
         says = "Dataflow's workers cannot see this machine's emulator"
         yield fault(check, says, "unset STORAGE_EMULATOR_HOST, or use `runner: local`")
     elif runner == "prism" and "prism_location" not in options:
-        yield warning(check, "Beam would download Prism", "install it, and name it by runner_options.prism_location")
+        yield fault(check, "it is not said where Prism is", "install it, and name it by runner_options.prism_location")
     else:
         yield good(check, runner)
     if runner == "dataflow":
@@ -49,6 +49,10 @@ def _judge_cloud_workers(check: str, settings: Dataflow) -> Finding:
         return good(check, f"{settings.worker_image} has what they need; it is not looked into from here")
     if settings.worker_wheel:
         return judge_wheel(check, settings.worker_wheel)
+    return _judge_own_wheel(check)
+
+
+def _judge_own_wheel(check: str) -> Finding:
     from imagemill.worker_wheel import build_worker_wheel
 
     with tempfile.TemporaryDirectory() as folder, as_finding(check):
@@ -61,9 +65,8 @@ def _judge_workers(check: str, options: Mapping[str, OptionValue]) -> Finding:
         return judge_wheel(check, str(wheel))
     if options.get("environment_type", "LOOPBACK") == "LOOPBACK":
         says = "this process would be the only worker (environment_type LOOPBACK)"
-        return warning(check, says, "good for a look; give a cluster environment_type EXTERNAL and an extra_package")
-    says = "no `extra_package` is in runner_options: workers would lack imagemill"
-    return warning(check, says, f"name the wheel ({_MAKE}); ignore this where the workers have the project installed")
+        return warning(check, says, "good for a look; give a cluster environment_type EXTERNAL")
+    return _judge_own_wheel(check)
 
 
 def judge_wheel(check: str, place: str) -> Finding:

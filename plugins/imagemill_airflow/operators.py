@@ -18,6 +18,7 @@ from imagemill.plan import PLAN
 from imagemill.runners import beam_runner, conversion_options
 from imagemill.spec import DatasetSpec
 from imagemill.storage import open_store
+from imagemill.worker_wheel import shipped
 from imagemill_airflow import metrics
 from imagemill_airflow.beam_launch import BeamJobHook, JobCrashed
 from imagemill_airflow.dataflow.conversion import DataflowConversion
@@ -103,8 +104,14 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
             return self._result(converted=False)
         if self.spec.conversion.runner == "dataflow":
             return self._execute_on_dataflow(context)
-        self._choose_runner(self.spec.conversion.runner)
-        with metrics.timed(self.spec.name, "convert"), watched_shards(self.plan, JobMemory(context).progress):
+        runner = self.spec.conversion.runner
+        with (
+            shipped(runner, conversion_options(self.spec.conversion, runner)) as options,
+            metrics.timed(self.spec.name, "convert"),
+            watched_shards(self.plan, JobMemory(context).progress),
+        ):
+            self.runner = beam_runner(runner)
+            self.pipeline_options = {**options, "plan": f"{uri}/{PLAN}"}
             super().execute(context)
         return self._result(converted=True)
 
@@ -182,11 +189,6 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         on_line = process_line_and_extract_dataflow_job_id_callback(on_new_job_id_callback=conversion.submitted)
         named = {**pipeline_options, job_name_variable_key or "job_name": conversion.name}
         return conversion.name, named, on_line, lambda: conversion.job_id is not None
-
-    def _choose_runner(self, runner: str) -> None:
-        options = conversion_options(self.spec.conversion, runner)
-        self.runner = beam_runner(runner)
-        self.pipeline_options = {**options, "plan": f"{self.plan['version_uri']}/{PLAN}"}
 
     def _cast_dataflow_config(self) -> None:
         # The provider's version warns of a Dataflow configuration on every run that has nothing to do with Dataflow.

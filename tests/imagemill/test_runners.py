@@ -7,6 +7,7 @@ from imagemill.runners import (
     as_arguments,
     beam_runner,
     conversion_options,
+    options_said,
     pipeline_options,
     worker_processes,
 )
@@ -41,6 +42,7 @@ def test_the_specs_options_win_and_none_takes_away():
 @pytest.mark.parametrize(
     ("runner", "options", "missing", "section"),
     [
+        ("prism", {}, "prism_location", "runner_options"),
         ("flink", {}, "job_endpoint", "runner_options"),
         ("portable", {"job_endpoint": ""}, "job_endpoint", "runner_options"),
         ("dataflow", {"region": "europe-west1"}, "project, temp_location", "dataflow"),
@@ -77,6 +79,7 @@ BASIC = {
         ({"autoscaling": "none"}, {"autoscaling_algorithm": "NONE"}),
         ({"labels": {"team": "vision", "cost": ""}}, {"labels": ["cost=", "team=vision"]}),
         ({"worker_image": "gcr.io/p/imagemill:1"}, {"sdk_container_image": "gcr.io/p/imagemill:1"}),
+        ({"worker_wheel": "gs://b/imagemill.whl"}, {"extra_package": ["gs://b/imagemill.whl"]}),
         ({"experiments": ["shuffle_mode=service"]}, {"experiments": ["shuffle_mode=service"]}),
         ({"service_options": ["enable_prime"]}, {"dataflow_service_options": ["enable_prime"]}),
         ({"endpoint": "http://localhost:1"}, {"dataflow_endpoint": "http://localhost:1"}),
@@ -96,6 +99,12 @@ def test_another_runner_gets_nothing_of_dataflow_nor_of_the_specs_own():
     assert conversion_options(conversion, "local") == pipeline_options("local", {})
     assert conversion_options(conversion, "flink")["job_endpoint"] == "x:1"
     assert conversion_options(conversion, "dataflow") == BASIC
+
+
+def test_an_option_that_is_said_again_is_added_and_a_name_alone_is_a_flag():
+    said = options_said(["experiments=a", "save_main_session", "experiments=b=c", "parallelism=2"])
+    assert said == {"experiments": ["a", "b=c"], "save_main_session": True, "parallelism": "2"}
+    assert as_arguments(said) == ["--experiments=a", "--experiments=b=c", "--parallelism=2", "--save_main_session"]
 
 
 def test_options_become_arguments():

@@ -4,12 +4,13 @@ import subprocess
 import sys
 import zipfile
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from imagemill import worker_wheel
 from imagemill.errors import CallerError
-from imagemill.worker_wheel import PINNED, build_worker_wheel, main
+from imagemill.worker_wheel import PINNED, build_worker_wheel, main, shipped
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +50,36 @@ def test_a_need_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(worker_wheel, "PINNED", ("no-such-package",))
     with pytest.raises(CallerError, match="no-such-package is not installed here"):
         build_worker_wheel(tmp_path)
+
+
+POOL = {"environment_type": "EXTERNAL", "environment_config": "localhost:50000"}
+
+
+@pytest.mark.parametrize(
+    ("runner", "options"),
+    [("dataflow", {}), ("flink", POOL), ("portable", {"environment_type": "PROCESS"}), ("prism", POOL)],
+)
+def test_a_job_ships_its_own_package_to_workers_that_lack_it(runner, options):
+    with shipped(runner, options) as launched:
+        (package,) = launched.pop("extra_package")
+        assert zipfile.is_zipfile(package)
+    assert launched == options
+    assert not Path(package).exists()
+
+
+@pytest.mark.parametrize(
+    ("runner", "options"),
+    [
+        ("local", {}),
+        ("prism", {}),
+        ("flink", {"environment_type": "LOOPBACK"}),
+        ("flink", {**POOL, "extra_package": "mine.whl"}),
+        ("portable", {**POOL, "extra_packages": "mine.whl"}),
+        ("portable", {"environment_type": "DOCKER", "environment_config": "imagemill-worker:dev"}),
+        ("dataflow", {"sdk_container_image": "gcr.io/p/imagemill:1"}),
+        ("dataflow", {"extra_package": ["gs://b/imagemill.whl"]}),
+    ],
+)
+def test_workers_that_have_the_package_get_no_other(runner, options):
+    with shipped(runner, options) as launched:
+        assert launched == options

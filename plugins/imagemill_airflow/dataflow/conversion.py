@@ -118,11 +118,12 @@ class DataflowConversion:
 
         check_buckets(self._settings, (self._staging, self._plan["version_uri"]))
         started = time.monotonic()
-        with shipped(self._settings) as wheel:
-            if wheel is not None:
+        options: dict[str, Any]
+        with shipped("dataflow", self._options) as options:
+            for wheel in options.get("extra_package", ()):
                 check_wheel(wheel)
             try:
-                launcher(self._launch_options(wheel, longest))
+                launcher(self._launch_options(options, longest))
             except (ImagemillError, JobCrashed) as error:
                 self._join_after(error)
         if self.job_id is None:
@@ -190,19 +191,19 @@ class DataflowConversion:
         except ImagemillError as error:
             log.error("the Dataflow job %s may still run: %s", self.name, error)
 
-    def _launch_options(self, wheel: str | None, longest: timedelta | None) -> dict[str, Any]:
+    def _launch_options(self, shipping: Mapping[str, Any], longest: timedelta | None) -> dict[str, Any]:
         from imagemill.plan import PLAN
 
         options: dict[str, Any] = {
             **impersonation(),
-            **self._options,
+            **shipping,
             "plan": f"{self._plan['version_uri']}/{PLAN}",
             "labels": {**self._settings.labels, **self._labels, RUN_LABEL: self._memory.run_label},
         }
         given = list(self._settings.service_options)
         if longest and not any(option.startswith(_LIMIT) for option in given):
             options["dataflow_service_options"] = [*given, f"{_LIMIT}={int(longest.total_seconds())}"]
-        return options | ({"extra_package": [wheel]} if wheel else {})
+        return options
 
     def _join_after(self, error: ImagemillError | JobCrashed) -> None:
         """Goes on with the job where the launcher failed and there is one all the same."""

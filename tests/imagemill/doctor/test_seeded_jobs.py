@@ -30,11 +30,11 @@ def on_flink(options):
     return SPEC.replace("conversion: {shards: {count: {train: 2, test: 1}}}\n", conversion)
 
 
-def test_workers_on_a_cluster_that_would_lack_the_project(command):
+def test_workers_on_a_cluster_get_what_is_installed_here(command):
     command.spec("dots", on_flink("environment_type: EXTERNAL"))
     doctor = Doctor(command)
     assert doctor.ended.code == 0
-    assert "workers would lack imagemill → name the wheel" in doctor.one("workers dots", "warning")
+    assert "made of what is installed here" in doctor.one("workers dots", "good")
 
 
 def test_a_cluster_whose_only_worker_would_be_this_process(command):
