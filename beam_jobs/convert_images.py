@@ -7,21 +7,31 @@ Exit codes are those of `imagemill`; the last line on stderr says, in JSON, what
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from beam_jobs.lean_beam import load_cloud_storage  # first: it makes the imports below cheap
 
 # isort: split
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    PrismRunnerOptions,
+)
 from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineState, create_runner
 
+from beam_jobs.ending import Stopped, cancel, cancel_on_flink, signals_raise
 from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
 from imagemill.collector import end_at_once, few_collections
@@ -36,7 +46,10 @@ DEFAULT_RUNNER = "FnApiRunner"
 
 View = TypeVar("View", bound=PipelineOptions)
 
-_PORTABLE = ("PortableRunner", "FlinkRunner", "PrismRunner", "SparkRunner")
+_JOB_SERVER = ("PortableRunner", "FlinkRunner", "SparkRunner")
+"""Reached through a job server, which knows options that nobody here does."""
+
+_PORTABLE = (*_JOB_SERVER, "PrismRunner")
 _log = logging.getLogger(__name__)
 
 
@@ -94,8 +107,12 @@ def parse_arguments(argv: Sequence[str] | None) -> Arguments:
         help="processes that each worker uses (default: what pays on this machine, 1 on a cluster)",
     )
     known, rest = parser.parse_known_args(argv)
-    if known.runner not in _PORTABLE:  # a job server knows options that nobody here does
-        _check_beam_options(rest)
+    unknown = _unknown_to_beam(rest)
+    if unknown and known.runner not in _JOB_SERVER:
+        raise CallerError(
+            f"unknown option {unknown[0]!r}; known are --plan, --runner, --index_block_bytes, --worker_processes "
+            "and Beam's options"
+        )
     return Arguments(known.plan, known.runner, known.index_block_bytes, known.worker_processes, rest)
 
 
@@ -107,6 +124,10 @@ def run(arguments: Arguments) -> None:
         load_cloud_storage()
     runner = _runner(arguments.runner)
     options = _Options([*arguments.beam, f"--runner={arguments.runner}"])
+    if arguments.runner == "PrismRunner":
+        _check_prism(options)
+    if arguments.runner in _PORTABLE:
+        options.view_as(GoogleCloudOptions).job_name = _job_name(plan, folder)
     processes = arguments.processes or processes_for(plan, arguments.runner, options)
     where = f"{arguments.runner}, {processes} processes" if processes > 1 else arguments.runner
     _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, where)
@@ -114,13 +135,40 @@ def run(arguments: Arguments) -> None:
         pipeline = beam.Pipeline(runner=runner, options=options)
         _ = pipeline | "Convert" >> ConvertImages(work, arguments.block_bytes)
         with few_collections():
-            _finish(pipeline.run(), arguments.runner)
+            if arguments.runner in _PORTABLE:
+                _run_on_cluster(pipeline, arguments.runner, options)
+            else:
+                _finish(pipeline.run(), arguments.runner)
 
 
 def _work(plan: ConversionPlan, folder: str, processes: int, *, in_memory: bool) -> AbstractContextManager[Work]:
     if in_memory:
         return on_this_machine(plan, folder, processes=processes)
     return nullcontext(Work(plan, folder, processes))
+
+
+def _job_name(plan: ConversionPlan, folder: str) -> str:
+    """Returns the job's name, the same for every try: whoever looks for the job of a version finds it by that."""
+    return f"imagemill-{plan.dataset}-{plan.version}-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
+
+
+def _run_on_cluster(pipeline: beam.Pipeline, runner: str, options: PipelineOptions) -> None:
+    """Runs a job that would outlive this process; it is cancelled when this process is told to end."""
+    master, name = options.view_as(FlinkRunnerOptions).flink_master, options.view_as(GoogleCloudOptions).job_name
+    cancel_on_flink(master, name)  # of a launcher that was killed outright
+    result = None
+    try:
+        with signals_raise():
+            result = pipeline.run()
+            _finish(result, runner)
+    except Stopped as stop:
+        cancel_on_flink(master, name)
+        if result is not None:
+            cancel(result)
+        raise TemporaryFault(f"the job was cancelled: {stop} ended its launcher") from None
+    except Exception:
+        cancel_on_flink(master, name)  # it lives where only the connection to its job server is lost
+        raise
 
 
 def _finish(result: PipelineResult, runner: str) -> None:
@@ -158,16 +206,23 @@ def _runner(name: str) -> PipelineRunner:
         raise CallerError(f"Beam has no runner {name!r} here ({error})") from error
 
 
-def _check_beam_options(arguments: Sequence[str]) -> None:
+def _check_prism(options: PipelineOptions) -> None:
+    """Refuses what would make Beam download Prism: then what runs would depend on the machine and the day."""
+    location = options.view_as(PrismRunnerOptions).prism_location
+    if options.view_as(PortableOptions).job_endpoint or (location and Path(location).is_file()):
+        return
+    said = f"there is no file {location!r}" if location else "it is not said where Prism is"
+    raise CallerError(
+        f"{said}; install it (go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam.__version__}) "
+        "and name it by --prism_location"
+    )
+
+
+def _unknown_to_beam(arguments: Sequence[str]) -> list[str]:
     parser = _Parser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
-    _, unknown = parser.parse_known_args(list(arguments))
-    if unknown:
-        raise CallerError(
-            f"unknown option {unknown[0]!r}; known are --plan, --runner, --index_block_bytes, --worker_processes "
-            "and Beam's options"
-        )
+    return parser.parse_known_args(list(arguments))[1]
 
 
 class _Options(PipelineOptions):

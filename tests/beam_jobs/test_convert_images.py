@@ -280,6 +280,12 @@ def test_the_identity_can_fail(mixture, convert, monkeypatch):
         pytest.param(["--direct_num_wrokers=2"], "unknown option '--direct_num_wrokers=2'", id="unknown option"),
         pytest.param(["stray"], "unknown option 'stray'", id="stray argument"),
         pytest.param(["--direct_num_workers=two"], "invalid int value: 'two'", id="no number"),
+        pytest.param(
+            ["--runner=PortableRunner", "--job_server_timeout=soon"], "invalid int value: 'soon'", id="for a job server"
+        ),
+        pytest.param(["--runner=PrismRunner", "--prism_locatoin=x"], "unknown option '--prism_locatoin=x'", id="Prism"),
+        pytest.param(["--runner=PrismRunner"], "go install github.com/apache/beam", id="no Prism"),
+        pytest.param(["--runner=PrismRunner", "--prism_location=/no/prism"], "'/no/prism'", id="Prism is not there"),
     ],
 )
 def test_a_wrong_command_line_is_the_callers_mistake(mixture, convert, capfd, arguments, message):

@@ -54,6 +54,7 @@ def convert(tmp_path):
         *options,
         job=("-m", "beam_jobs.convert_images"),
         meanwhile=lambda version: None,
+        stopped=False,
         expected=0,
         **planning,
     ):
@@ -65,6 +66,8 @@ def convert(tmp_path):
             process = subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stdout=output, stderr=output)
             try:
                 meanwhile(version)
+                if stopped:
+                    process.terminate()
                 process.wait()
             finally:
                 process.kill()

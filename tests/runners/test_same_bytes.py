@@ -11,6 +11,7 @@ import pytest
 from imagemill.errors import TemporaryFault
 from imagemill.manifest import MANIFEST
 from tests.support.conversions import EXPECTED_REJECTS, Inputs, digests_of, manifest_of, picture
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.timeout(600)  # a cluster's jobs on a machine that has much else to do
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from beam_jobs import convert_images, transforms
 from imagemill.errors import TemporaryFault
 
-SEED, SHARE = int(sys.argv.pop(1)), float(sys.argv.pop(1))
+SEED, SHARE, AGAIN = int(sys.argv.pop(1)), float(sys.argv.pop(1)), sys.argv.pop(1) == "True"
 
 
 def failing(step):  # of this script, not of a module: so the class itself travels to the workers
@@ -42,7 +43,7 @@ def failing(step):  # of this script, not of a module: so the class itself trave
 if __name__ == "__main__":
     for step in ("ReadRowsFn", "ResolveRowsFn", "WriteShardFn", "CompareDigestsFn", "SortRejectsFn"):
         setattr(transforms, step, failing(getattr(transforms, step)))
-    while (code := convert_images.main()) == TemporaryFault.exit_code:  # the whole job again, as Airflow does
+    while (code := convert_images.main()) == TemporaryFault.exit_code and AGAIN:  # the whole job again, as Airflow does
         print("again", file=sys.stderr)
     sys.exit(code)
 """
@@ -53,7 +54,7 @@ def failing_job(tmp_path):
     """Returns the command of a job of which a share of all elements fails at first, drawn by a seed."""
     job = tmp_path / "failing_job.py"
     job.write_text(FAILING_JOB)
-    return lambda *, seed, share: [str(job), str(seed), str(share)]
+    return lambda *, seed, share, again=True: [str(job), str(seed), str(share), str(again)]
 
 
 def failed(version):
@@ -117,6 +118,38 @@ def test_flink_restarts_a_job_of_which_elements_fail(expected, mixture, convert,
     assert failed(failing) == ["ResolveRowsFn-0", "WriteShardFn-1"]
     assert "again" not in (tmp_path / "failing.log").read_text().splitlines()  # Flink's restarts, not the script's
     assert digests_of(failing) == expected
+
+
+def wait_for_a_failure(version):
+    """Waits until an element has failed: the job then needs at least another seven seconds, in which it restarts."""
+    deadline = time.monotonic() + 300
+    while not failed(version):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_launcher_that_is_stopped_cancels_its_job_on_flink(mixture, convert, flink, failing_job):
+    job, stopped = failing_job(seed=393, share=1.0, again=False), TemporaryFault.exit_code
+    options = flink.options(parallelism=2)
+    version = convert(
+        mixture, "stopped", *options, job=job, meanwhile=wait_for_a_failure, stopped=True, expected=stopped
+    )
+    wait_until(lambda: set(flink.states()) <= {"FINISHED", "FAILED", "CANCELED"})
+    assert "CANCELED" in flink.states()
+    assert not (version / MANIFEST).exists()
+
+
+def wait_for_a_writer(version):
+    deadline = time.monotonic() + 300
+    while not list(version.glob(".imagemill-tmp-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_launcher_that_is_stopped_ends_its_job_on_prism(large, convert, prism):
+    stopped = TemporaryFault.exit_code
+    version = convert(large, "stopped", *prism, meanwhile=wait_for_a_writer, stopped=True, expected=stopped)
+    assert not (version / MANIFEST).exists()
 
 
 @pytest.mark.parametrize("processes", [1, 8])

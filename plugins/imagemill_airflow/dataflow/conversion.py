@@ -118,9 +118,9 @@ class DataflowConversion:
 
         check_buckets(self._settings, (self._staging, self._plan["version_uri"]))
         started = time.monotonic()
-        options: dict[str, Any]
         with shipped("dataflow", self._options) as options:
-            for wheel in options.get("extra_package", ()):
+            packages: Any = options.get("extra_package", ())
+            for wheel in packages:
                 check_wheel(wheel)
             try:
                 launcher(self._launch_options(options, longest))

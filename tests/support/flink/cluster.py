@@ -59,6 +59,7 @@ class FlinkCluster:
         return [
             "--runner=PortableRunner",
             f"--job_endpoint={LOOPBACK}:{self.job_port}",
+            f"--flink_master={LOOPBACK}:{self.rest_port}",
             "--environment_type=EXTERNAL",
             f"--environment_config={POOL_HOST}:{self.pool_port}",
             f"--parallelism={parallelism}",
@@ -68,6 +69,10 @@ class FlinkCluster:
     def task_managers(self) -> int:
         """Returns how many task managers the job manager knows."""
         return len(_get(self.rest_port, "/taskmanagers").get("taskmanagers", []))
+
+    def states(self) -> list[str]:
+        """Returns the state of each job that Flink has seen, in Flink's words."""
+        return [job["state"] for job in _get(self.rest_port, "/jobs/overview").get("jobs", [])]
 
     def logs(self) -> str:
         """Returns the end of each server's log."""
@@ -129,7 +134,7 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
 
 
-def _get(port: int, path: str) -> dict[str, list[object]]:
+def _get(port: int, path: str) -> dict[str, list[dict[str, str]]]:
     try:
         with urllib.request.urlopen(f"http://{LOOPBACK}:{port}{path}", timeout=5) as answer:
             return json.load(answer)
