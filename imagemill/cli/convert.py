@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -174,13 +175,15 @@ class _Launch:
         self._options = conversion_options(spec.conversion, runner, options_said(extra))
 
     def run(self, version_uri: str) -> int:
-        """Runs the job over the version's plan and returns its exit status."""
+        """Runs the job over the version's plan, notes it in the version's record, and returns its exit status."""
         from imagemill.plan import PLAN
         from imagemill.runners import as_arguments, beam_runner
+        from imagemill.version.run_record import record_job
         from imagemill.worker_wheel import shipped
 
+        began = time.monotonic()
         with shipped(self._runner, self._options) as options:
-            return run(
+            status = run(
                 [
                     *(sys.executable, "-m", "beam_jobs.convert_images"),
                     f"--runner={beam_runner(self._runner)}",
@@ -188,3 +191,6 @@ class _Launch:
                     f"--plan={version_uri}/{PLAN}",
                 ]
             )
+        if status == 0 and self._runner != "dataflow":  # where the job has only begun
+            record_job(version_uri, runner=self._runner, seconds=time.monotonic() - began)
+        return status

@@ -47,7 +47,6 @@ def plan_conversion(
     from imagemill.catalog import Catalog, read_manifest
     from imagemill.conversion.planning import write_plan
     from imagemill.steps.plan_memory import plan_once
-    from imagemill.version.run_record import record_run, whoami
 
     catalog = Catalog(spec.locations.output)
     current, _ = published_version(catalog, force=force)
@@ -73,20 +72,31 @@ def plan_conversion(
     uri = catalog.version_uri(version)
     if not converted:
         write_plan(plan, version=version, version_uri=uri)
-        record_run(
-            uri,
-            requested_at=now,
-            requested_by=user or whoami(),
-            reason=reason,
-            note=note,
-            runner=runner or spec.conversion.runner,
-            source={key: str(value) for key, value in spec.source.model_dump(exclude_none=True).items()},
-            # Not whom to alert: a version's folder may be open to more people than the spec is.
-            spec=spec.model_dump(
-                mode="json", exclude_defaults=True, exclude={"source", "alerts", "description", "about"}
-            ),
-        )
+    _record(spec, uri, reason=None if converted else reason, now=now, runner=runner, user=user, note=note)
     return _planned(plan, "convert", reason, version=version, version_uri=uri, converted=converted)
+
+
+def _record(
+    spec: DatasetSpec, uri: str, *, reason: str | None, now: datetime, runner: str | None, user: str | None, note: str
+) -> None:
+    """Writes down who asks for a version, and why it is converted; without a reason it is converted already."""
+    from imagemill.version.run_record import record_asker, record_run, whoami
+
+    asker = user or whoami()
+    if reason is None:
+        record_asker(uri, requested_at=now, requested_by=asker, note=note)
+        return
+    record_run(
+        uri,
+        requested_at=now,
+        requested_by=asker,
+        reason=reason,
+        note=note,
+        runner=runner or spec.conversion.runner,
+        source={key: str(value) for key, value in spec.source.model_dump(exclude_none=True).items()},
+        # Not whom to alert: a version's folder may be open to more people than the spec is.
+        spec=spec.model_dump(mode="json", exclude_defaults=True, exclude={"source", "alerts", "description", "about"}),
+    )
 
 
 def _choose_version(catalog: Catalog, fingerprint: str, *, force: bool, now: datetime) -> tuple[str, bool, str]:

@@ -23,7 +23,7 @@ class JobRecord(BaseModel):
 
     runner: str
     id: str = Field("", description="the job's id, where its runner gives jobs one")
-    seconds: float = Field(ge=0, description="from its launch to its end")
+    seconds: float = Field(ge=0, description="from its launch, or from when a later try joined it, to its end")
 
 
 class ApprovalRecord(BaseModel):
@@ -42,10 +42,10 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    requested_at: datetime
+    requested_at: datetime = Field(description="when it was last asked for")
     requested_by: str
     reason: str = Field(description="why there was something to convert")
-    note: str = Field("", description="what the person who asked for it says about it")
+    note: str = Field("", description="what the person who last asked for it says about it")
     runner: str = Field(description="where it was to be converted; `job` tells where it was")
     source: dict[str, str] = Field(default_factory=dict, description="the spec's source")
     host: str
@@ -82,6 +82,14 @@ def record_run(
         | {name: found for name in ("imagemill", "apache-beam", "apache-airflow") if (found := package_version(name))},
     )
     _write(open_store(version_uri), record)
+
+
+def record_asker(version_uri: str, *, requested_at: datetime, requested_by: str, note: str) -> None:
+    """Notes who asks now for a version that is converted already; a record that is gone or unreadable stays so."""
+    store = open_store(version_uri)
+    if record := read_run(store):
+        asker = {"requested_at": requested_at, "requested_by": requested_by, "note": note}
+        _write(store, record.model_copy(update=asker))
 
 
 def record_job(version_uri: str, *, runner: str, job_id: str = "", seconds: float) -> None:

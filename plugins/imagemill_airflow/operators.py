@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.configuration import conf
@@ -18,6 +19,7 @@ from imagemill.plan import PLAN
 from imagemill.runners import beam_runner, conversion_options
 from imagemill.spec import DatasetSpec
 from imagemill.storage import open_store
+from imagemill.version.run_record import record_job
 from imagemill.worker_wheel import shipped
 from imagemill_airflow import metrics
 from imagemill_airflow.beam_launch import BeamJobHook, JobCrashed
@@ -113,7 +115,7 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
             self.runner = beam_runner(runner)
             self.pipeline_options = {**options, "plan": f"{uri}/{PLAN}"}
             super().execute(context)
-        return self._result(converted=True)
+        return self._converted(context, runner)
 
     def execute_on_dataflow(self, context: Context) -> None:
         """Launches the job and returns when its id is known; the provider calls this, with everything prepared."""
@@ -132,7 +134,7 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         self.spec = kept(self.spec, context)
         self._conversion = conversion = DataflowConversion(self.spec, self.plan, context)
         with self._job_ends_with_its_last_try(context):
-            return self._ended(conversion.take_event(event))
+            return self._ended(context, conversion.take_event(event))
 
     def on_kill(self) -> None:
         """Ends the job, wherever it runs, within the seconds that Airflow gives."""
@@ -154,7 +156,7 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
             )
             if not self._waits_in_triggerer():
                 with metrics.timed(self.spec.name, "convert"):
-                    return self._ended(conversion.wait(job_id))
+                    return self._ended(context, conversion.wait(job_id))
         trigger = conversion.trigger(job_id, self.execution_timeout)
         return self.defer(trigger=trigger, method_name="execute_complete")
 
@@ -203,10 +205,16 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
     def _is_whole(self) -> bool:
         return open_store(self.plan["version_uri"]).stat(MANIFEST) is not None
 
-    def _ended(self, job_id: str) -> dict[str, Any]:
+    def _ended(self, context: Context, job_id: str) -> dict[str, Any]:
         if not self._is_whole():
             raise JobCrashed(f"the Dataflow job {job_id} ended well, and {self.plan['version_uri']} has no manifest")
-        return self._result(converted=True) | {"dataflow_job_id": job_id}
+        return self._converted(context, "dataflow", job_id) | {"dataflow_job_id": job_id}
+
+    def _converted(self, context: Context, runner: str, job_id: str = "") -> dict[str, Any]:
+        began = context["ti"].start_date  # of this try; a wait in the triggerer does not begin it anew
+        seconds = (datetime.now(UTC) - began).total_seconds()
+        record_job(self.plan["version_uri"], runner=runner, job_id=job_id, seconds=seconds)
+        return self._result(converted=True)
 
     def _result(self, *, converted: bool) -> dict[str, Any]:
         return {"version": self.plan["version"], "version_uri": self.plan["version_uri"], "converted": converted}

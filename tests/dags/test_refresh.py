@@ -15,6 +15,8 @@ from tests.support.refresh_tasks import PUBLISHED, REHEARSED, UNCHANGED
 from imagemill_airflow.local_airflow import load_dag, migrate  # isort: skip  (after its settings)
 from imagemill_airflow.local_run import run_dag  # isort: skip
 from imagemill.catalog import Catalog
+from imagemill.storage import open_store
+from imagemill.version.run_record import read_run
 
 SPEC = """
 name: dots
@@ -66,6 +68,12 @@ def test_a_refresh_publishes(first):
     published = first["results"]["publish"]
     assert (published["rows"], published["records"], published["rejected"]) == (50, 50, 0)
     assert published["path"] == current().uri
+
+
+def test_the_record_of_a_version_names_the_job_that_converted_it(first):
+    record = read_run(open_store(first["results"]["publish"]["path"]))
+    assert record.job.runner == "local"
+    assert record.job.seconds > 0
 
 
 def test_what_tasks_hand_on_is_small_and_plain(first):

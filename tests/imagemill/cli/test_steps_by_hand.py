@@ -1,5 +1,6 @@
 """A refresh by hand, one command a step: prepare, sync, convert, verify, validate, publish."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def test_a_candidate_is_listed_with_what_it_lacks(imagemill, candidate):
     assert (info["version"], info["current"], info["records"]) == (candidate.name, False, 50)
     assert "validat" in info["obstacle"]
     assert info["obstacle"] in imagemill("versions", "dots").out
+
+
+def test_the_record_of_a_version_names_the_job_that_converted_it(candidate):
+    job = json.loads((candidate / "run.json").read_text())["job"]
+    assert (job["runner"], job["id"]) == ("local", "")
+    assert job["seconds"] > 0
 
 
 def test_converting_again_finds_the_candidate(imagemill, candidate):
