@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from imagemill.catalog import read_manifest
+from imagemill.storage import open_store
+from imagemill.version.run_record import read_run
 from tests.dataflow.conftest import BUCKET, ELSEWHERE, left_running
 from tests.support.dataflow.troubles import CPU_QUOTA, NO_MACHINES, PREEMPTED, ApiTrouble, JobTrouble
 from tests.support.gcs.faults import Rule
@@ -22,6 +24,8 @@ def test_a_version_is_converted_once(standin, conversion, deferrable):
     assert ended == {"result": converted | {"dataflow_job_id": job["id"]}}, version.log[-3000:]
     assert job["name"] == f"imagemill-{version.name.replace('_', '-')}-{version.plan['version'].lower()}-tfrecord"
     assert read_manifest(uri).records == 50
+    record = read_run(open_store(uri))
+    assert (record.job.runner, record.job.id) == ("dataflow", job["id"])
     assert left_running(process) == []
     assert version.state["dataflow_job_id"] == job["id"]
     progress = version.state["progress"]
