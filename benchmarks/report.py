@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.cases.case import Measured
+from benchmarks.contest import Result
 
 HEAD = "| | net s | whole s | CPU s | records/s net | peak MiB |\n| --- | ---: | ---: | ---: | ---: | ---: |"
 
@@ -37,9 +39,20 @@ def to_markdown(machine: dict[str, str], cases: Sequence[Measured]) -> str:
 
 def to_json(machine: dict[str, str], cases: Sequence[Measured]) -> dict[str, object]:
     described = [
-        asdict(case) | {"ratios": [asdict(ratio) | {"holds": ratio.holds} for ratio in case.ratios]} for case in cases
+        asdict(case)
+        | {
+            "results": [asdict(result) | {"medians": _medians(result)} for result in case.results],
+            "ratios": [asdict(ratio) | {"holds": ratio.holds} for ratio in case.ratios],
+        }
+        for case in cases
     ]
     return {"machine": machine, "cases": described}
+
+
+def _medians(result: Result) -> dict[str, float]:
+    """Returns the median of each measure that was taken."""
+    medians = {name: result.median(name) for name in ("net_seconds", "whole_seconds", "cpu_seconds", "peak_bytes")}
+    return {name: value for name, value in medians.items() if not math.isnan(value)}
 
 
 def _results(case: Measured) -> str:

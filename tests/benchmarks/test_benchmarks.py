@@ -38,13 +38,18 @@ def test_the_report_shows_what_does_not_hold():
     page = to_markdown({"processor": "a fast one"}, [case])
     assert "| x | 2.00 | 4.00 | 4.00 | 50 | 10 |" in page
     assert "| net time | 1.50 | ≤ 1.2 | no |" in page
-    assert to_json({}, [case])["cases"][0]["ratios"][0]["holds"] is False
+    (told,) = to_json({}, [case])["cases"]
+    assert told["ratios"][0]["holds"] is False
+    medians = {"net_seconds": 2.0, "whole_seconds": 4.0, "cpu_seconds": 4.0, "peak_bytes": 10 << 20}
+    assert told["results"][0]["medians"] == medians
 
 
 def test_the_report_leaves_out_what_was_not_measured():
     case = Measured("A case", "About it.", [Result("x", [Run(1.0, 3.0, 100)])])
     assert "| x | 1.00 | 3.00 | - | 100 | - |" in to_markdown({}, [case])
-    assert json.loads(json.dumps(to_json({}, [case])))["cases"][0]["results"][0]["runs"][0]["peak_bytes"] is None
+    (result,) = json.loads(json.dumps(to_json({}, [case])))["cases"][0]["results"]
+    assert result["runs"][0]["peak_bytes"] is None
+    assert result["medians"] == {"net_seconds": 1.0, "whole_seconds": 3.0}
 
 
 def test_a_contestant_that_fails_shows_why(tmp_path):
