@@ -9,10 +9,21 @@ from PIL import Image
 
 from imagemill.plan import ConversionSettings
 from imagemill.quality.report import Verdict
+from imagemill.quality.sampling import draw
 from imagemill.quality.validate import validate_version
+from imagemill.records.shard_index import ShardIndex
 from imagemill.rows import Row
 from imagemill.spec import Validation
-from tests.support.tampering import edit_records, offsets, shard
+from tests.support.tampering import (
+    edit_records,
+    flip_bit,
+    index_of,
+    manifest_of,
+    offsets,
+    payload_position,
+    reseal,
+    shard,
+)
 from tests.support.versions import build_version, picture
 
 FORMATS = ("png", "jpeg", "gif", "webp", "bmp")
@@ -38,9 +49,13 @@ def version(tmp_path):
     )
 
 
-def validate(version):
+def validate(version, settings=None, **options):
     return validate_version(
-        str(version.folder), settings=Validation(), images_uri=str(version.images), reader="tensorflow"
+        str(version.folder),
+        settings=settings or Validation(),
+        images_uri=str(version.images),
+        reader="tensorflow",
+        **options,
     )
 
 
@@ -73,6 +88,22 @@ def test_tensorflow_refuses_what_pillow_forgives(version):
     told = " ".join(place.detail for place in check.places)
     assert "decode_image" in told
     assert "image/class/text" in told
+
+
+def test_a_damaged_record_that_nobody_sampled_is_seen_by_reading_its_shard_whole(version):
+    ((name, by_label),) = draw(manifest_of(version).shards, size=1, seed=1).items()
+    index = index_of(version, name)
+    labels = ShardIndex((version.folder / index).read_bytes(), where=index).labels
+    flip_bit(
+        version, name, payload_position(version, name, next(n for n, id in enumerate(labels) if id not in by_label))
+    )
+    reseal(version, name)
+    settings = Validation(sample=1, full_scan_bytes=0, checks={"one_colour": "skip"})
+    report = validate(version, settings, seed=1)
+    assert [check.name for check in report.checks if check.verdict is Verdict.FAILED] == ["whole_shards_read"]
+    (place,) = report.check("whole_shards_read").places
+    assert place.object == name
+    assert place.detail.startswith("TFRecordDataset: ")
 
 
 def holds_png(version, name):
