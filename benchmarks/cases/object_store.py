@@ -42,8 +42,8 @@ def run(workshop: Workshop) -> Measured:
     return Measured(
         title=f"{rows:,} CIFAR-size PNG in an object store, 5 ms away, one worker",
         about="The store is on the same machine, and answers from memory, 5 ms after it was asked. The loop fetches "
-        f"{fetched:,} images and makes nothing of them. Both are one process, each on a core of its own at most but for "
-        "what native threads do: rates are images a second of wall time, and the CPU seconds stand beside them.",
+        f"{fetched:,} images and makes nothing of them. Both are one process, each on a core of its own at most but "
+        "for what native threads do: rates are images a second of wall time, and the CPU seconds stand beside them.",
         results=results,
         ratios=[Ratio("rate of one worker, of the loop's", results[0].rate / results[1].rate, 15.0, at_least=True)],
     )

@@ -120,7 +120,7 @@ def _reach() -> dict[str, Param]:
         "prism_location": optional_text(
             title="Prism",
             description_md="**prism**: path of its binary on the worker, such as */usr/local/bin/prism*. Empty: the "
-            "spec's, or else Beam downloads it.",
+            "spec's.",
             pattern=r"^(/(.*/)?prism)?$",
             section=HOW,
         ),
