@@ -28,6 +28,8 @@ alerts:
 {more}
 """
 
+OPERATORS = "operators@example.org"
+
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -51,8 +53,12 @@ def metrics():
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory, mail, web, metrics):
-    connections = {"AIRFLOW_CONN_SMTP_DEFAULT": mail.connection, "AIRFLOW_CONN_HOOK": f"{web.url}/hook"}
-    with airflow_stack(tmp_path_factory.mktemp("airflow"), connections | metrics.settings) as stack:
+    settings = {
+        "AIRFLOW_CONN_SMTP_DEFAULT": mail.connection,
+        "AIRFLOW_CONN_HOOK": f"{web.url}/hook",
+        "IMAGEMILL_ALERT_EMAIL": OPERATORS,
+    }
+    with airflow_stack(tmp_path_factory.mktemp("airflow"), settings | metrics.settings) as stack:
         yield stack
 
 
@@ -287,6 +293,28 @@ def test_a_run_goes_on_as_it_began_when_its_spec_changes_before_the_approval(air
     told(airflow, web, "asked", "approval", "rejected", "approval", "publication", "recovery")
 
 
+def test_a_run_goes_on_as_it_began_when_its_spec_comes_to_want_a_runner_and_an_approval(airflow):
+    """Its trigger has said nothing of the runner: Airflow takes the form's default anew for each task."""
+    dag_id = airflow.spec("moved", spec("moved"))
+    run_id = airflow.trigger(dag_id, approval="none", limit=15)
+    assert airflow.finished(dag_id, run_id, seconds=300) == "success"
+    version = airflow.result(dag_id, run_id, "plan_conversion")["version"]
+    (
+        airflow.home / "datasets" / "moved" / "versions" / version / "manifest.json"
+    ).unlink()  # so that it is converted again
+    nowhere = "approval: required\nconversion: {runner: portable, runner_options: {job_endpoint: 'nowhere.invalid:1'}}"
+    edited = "\n".join(line for line in spec("moved").splitlines() if not line.startswith("conversion:"))
+    airflow.spec("moved", f"{edited}\n{nowhere}")
+    airflow.clear(dag_id, run_id, "convert_images", "validate_records", "approve")
+    assert airflow.finished(dag_id, run_id, seconds=300) == "success"
+    assert airflow.result(dag_id, run_id, "convert_images")["converted"]
+    assert airflow.states(dag_id, run_id)["approve"] == "skipped"
+    for task in ("convert_images", "validate_records"):
+        log = airflow.log(dag_id, run_id, task, 2)
+        assert 'conversion.runner is "local" here, now "portable"' in log
+        assert 'approval is "none" here, now "required"' in log
+
+
 def test_an_approval_times_out(airflow, web):
     dag_id = airflow.spec("late", spec("late", more="approval: required\napproval_hours: 0.005"))
     run_id = airflow.trigger(dag_id)
@@ -308,6 +336,27 @@ def test_a_dataset_without_a_new_version_is_told_once(airflow, web, dots):
     (stale,) = [document for document in documents if document["event"] == "stale"]
     assert stale["title"] == "[imagemill] dots: no new version for 0 days"
     assert current(airflow, "dots").version in stale["text"]
+
+
+def test_a_broken_spec_is_told_once_and_its_mending_too(airflow, mail, web):
+    airflow.spec("torn", spec("torn"))
+    (airflow.specs / "torn.yaml").write_text(spec("torn").replace("splits:", "slits:"))
+    airflow.wait(lambda: "torn.yaml" in watched(airflow), "the watch over the broken spec")
+    for _ in range(2):
+        assert airflow.finished("watch_freshness", airflow.trigger("watch_freshness")) == "failed"
+    (broken,) = [message for message in mail.messages if message["to"] == OPERATORS]
+    assert broken["subject"].startswith("[imagemill] torn: torn.yaml is broken")
+    assert "Did you mean `splits`?" in broken.get_body().get_content()
+    airflow.spec("torn", spec("torn"))
+    airflow.wait(lambda: "torn" in watched(airflow), "the watch over the mended spec")
+    assert airflow.finished("watch_freshness", airflow.trigger("watch_freshness")) == "success"
+    (recovery,) = told(airflow, web, "torn", "recovery")
+    assert "torn.yaml is broken" in recovery["text"]
+    mail.messages.remove(broken)  # nobody's webhook hears of it
+
+
+def watched(airflow):
+    return {task["task_id"] for task in airflow.get("dags/watch_freshness/tasks")["tasks"]}
 
 
 def test_nothing_was_told_that_is_not_json_and_mailed_too(airflow, web, mail):
