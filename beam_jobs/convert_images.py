@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -34,10 +33,11 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner, PipelineS
 from beam_jobs.ending import Stopped, cancel, cancel_on_flink, signals_raise
 from beam_jobs.failures import find_failure
 from beam_jobs.transforms import ConvertImages
-from imagemill.collector import end_at_once, few_collections
-from imagemill.conversion.step_processes import Work, on_this_machine
+from imagemill.conversion.step_pool import Work, on_this_machine
 from imagemill.errors import CallerError, TemporaryFault, failure_line
+from imagemill.garbage import end_at_once, few_collections
 from imagemill.plan import ConversionPlan, parse_plan
+from imagemill.processes import usable_cpus
 from imagemill.runners import worker_processes
 from imagemill.storage import open_store, split
 
@@ -184,7 +184,7 @@ def processes_for(plan: ConversionPlan, runner: str, options: PipelineOptions) -
     if not _runs_in_this_process(runner, options):
         return 1
     shards = sum(split.shards for split in plan.splits)
-    return worker_processes(rows=plan.rows, image_bytes=plan.image_bytes, shards=shards, cpus=_cpus())
+    return worker_processes(rows=plan.rows, image_bytes=plan.image_bytes, shards=shards, cpus=usable_cpus())
 
 
 def _runs_in_this_process(runner: str, options: PipelineOptions) -> bool:
@@ -193,10 +193,6 @@ def _runs_in_this_process(runner: str, options: PipelineOptions) -> bool:
     return (
         runner == DEFAULT_RUNNER and direct.direct_num_workers == 1 and direct.direct_running_mode != "multi_processing"
     )
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _runner(name: str) -> PipelineRunner:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.pvalue import PBegin, PCollection
 
-from beam_jobs.step_fns import (
+from beam_jobs.dofns import (
     DIGESTS,
     OUTCOMES,
     REJECTS,
@@ -28,7 +28,7 @@ from beam_jobs.step_fns import (
     WriteVersionFn,
 )
 from imagemill.conversion.blocks import Block, block_bytes_for
-from imagemill.conversion.step_processes import Work
+from imagemill.conversion.step_pool import Work
 
 
 class Begun(NamedTuple):

@@ -65,7 +65,7 @@ def header_fault(line: str) -> str | None:
     return None
 
 
-def is_safe_name(name: str) -> str | None:
+def name_fault(name: str) -> str | None:
     """Returns None for a name that is one object key and one path below its root, else why it is not.
 
     Backslashes are refused too: they are what a Windows tool writes for "/", and such a name would be missing
@@ -154,7 +154,7 @@ def _fault(cells: list[str]) -> tuple[Reason, str] | None:
         return Reason.BAD_ROW, "the line is not UTF-8"
     if not 2 <= len(cells) <= 4:
         return Reason.BAD_ROW, f"{len(cells)} column{'s'[: len(cells) > 1]}; a row is filename,label[,split[,group]]"
-    unsafe = is_safe_name(cells[0])
+    unsafe = name_fault(cells[0])
     if unsafe:
         return Reason.UNSAFE_NAME, unsafe
     if not cells[1]:

@@ -84,6 +84,11 @@ class Manifest(_Frozen):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
     @property
+    def entries(self) -> list[FileEntry]:
+        """Every object of the version: shards, their indexes, other files."""
+        return [*self.shards, *(shard.index for shard in self.shards), *self.files]
+
+    @property
     def rows(self) -> int:
         return sum(account.rows for account in self.accounts)
 

@@ -43,34 +43,6 @@ _REQUIRED = {
     "dataflow": ("project", "region", "temp_location"),
 }
 
-DATAFLOW_KEYS = {
-    "project": "project",
-    "region": "region",
-    "temp_location": "temp_location",
-    "staging_location": "staging_location",
-    "worker_zone": "zone",
-    "service_account_email": "service_account",
-    "impersonate_service_account": "impersonate",
-    "network": "network",
-    "subnetwork": "subnetwork",
-    "no_use_public_ips": "public_ips",
-    "use_public_ips": "public_ips",
-    "machine_type": "machine_type",
-    "worker_machine_type": "machine_type",
-    "disk_size_gb": "disk_gb",
-    "num_workers": "num_workers",
-    "max_num_workers": "max_num_workers",
-    "autoscaling_algorithm": "autoscaling",
-    "labels": "labels",
-    "sdk_container_image": "worker_image",
-    "extra_package": "worker_wheel",
-    "extra_packages": "worker_wheel",
-    "experiments": "experiments",
-    "dataflow_service_options": "service_options",
-    "dataflow_endpoint": "endpoint",
-}
-"""The spec's key in `conversion.dataflow` for each of Beam's options that has one."""
-
 
 def beam_runner(runner: str) -> str:
     """Returns the name that Beam's `--runner` takes.

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imagemill.catalog.folder import VersionFolder, VersionInfo
 from imagemill.catalog.history import HistoryEntry, Move, newest_in_folder, read_history, way_back, write_entry
 from imagemill.catalog.pointer import CURRENT, Pointer, PointerObject
 from imagemill.catalog.pruning import Pruning, RetentionPolicy, plan_pruning
@@ -21,16 +22,7 @@ from imagemill.errors import CallerError, UnusableData
 from imagemill.manifest import MANIFEST, Manifest, parse_manifest
 from imagemill.storage import open_store
 from imagemill.storage.store import MissingObject, ObjectInfo, Store
-from imagemill.version.folder import (
-    FINGERPRINT_DIGITS,
-    VERSIONS,
-    VersionFolder,
-    VersionInfo,
-    created_at,
-    is_version_id,
-    new_version_id,
-    object_key,
-)
+from imagemill.version.ids import FINGERPRINT_DIGITS, VERSIONS, created_at, is_version_id, new_version_id, object_key
 
 __all__ = [
     "CURRENT",

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imagemill.catalog.history import ENTRY_PATTERN
 from imagemill.errors import UnusableData
 from imagemill.storage.store import ABSENT, MissingObject, PreconditionFailed, Store
-from imagemill.version.folder import VERSION_PATTERN
+from imagemill.version.ids import VERSION_PATTERN
 
 CURRENT = "CURRENT"
 """Name of the pointer object."""

@@ -17,11 +17,12 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imagemill.catalog.folder import VersionFolder
 from imagemill.errors import CallerError
 from imagemill.manifest import MANIFEST
 from imagemill.spec import Retention
 from imagemill.storage.store import MissingObject, Store
-from imagemill.version.folder import RETIRED, VersionFolder, created_at, object_key
+from imagemill.version.ids import RETIRED, created_at, object_key
 
 CANDIDATE_AGE = timedelta(days=30)
 """A candidate that is newer than the published version goes at this age at the earliest: before, it may be under way,

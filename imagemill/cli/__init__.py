@@ -11,8 +11,8 @@ import click
 
 from imagemill.cli import convert, data, diff, doctor, refresh, specs, versions
 from imagemill.cli.output import report_error
-from imagemill.collector import end_at_once
 from imagemill.errors import ImagemillError
+from imagemill.garbage import end_at_once
 
 
 @click.group(

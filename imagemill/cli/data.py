@@ -152,7 +152,7 @@ def _require_version(uri: str) -> None:
     from imagemill.catalog.pointer import CURRENT
     from imagemill.errors import CallerError
     from imagemill.storage import open_store
-    from imagemill.version.folder import VERSIONS
+    from imagemill.version.ids import VERSIONS
 
     store = open_store(uri)
     if store.stat(CURRENT) is not None:

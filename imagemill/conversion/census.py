@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from imagemill.conversion.accounting import Tally
+from imagemill.accounting import Tally
 from imagemill.conversion.resolution import PlacedRow, Placement, index_row
 from imagemill.conversion.survey import parse_item
 from imagemill.errors import CallerError, UnusableData

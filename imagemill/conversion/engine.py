@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from imagemill.conversion.accounting import Tally
+from imagemill.accounting import Tally
 from imagemill.conversion.batches import Batch, Batches, Carried
 from imagemill.conversion.blocks import Block, read_lines
 from imagemill.conversion.digest_batches import KeyDigest, find_shared_images, pack_digests

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -16,10 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
-import imagemill
 from imagemill.errors import CallerError
+from imagemill.processes import python_command, python_environment
 from imagemill.quality.evidence import ReadBack
-from imagemill.quality.oracle import FEATURES, quiet
+from imagemill.quality.tensorflow_reader import FEATURES, quiet
 from imagemill.records.example import MalformedExample, decode_features
 from imagemill.records.tfrecord import read_records
 
@@ -134,17 +132,15 @@ def _decode(encoded: bytes) -> tuple[tuple[int, int], int, str]:
 
 @contextmanager
 def _tensorflow() -> Iterator[Reader]:
-    root = Path(imagemill.__file__).parents[1]
-    path = os.pathsep.join(part for part in (str(root), os.environ.get("PYTHONPATH", "")) if part)
     with ExitStack() as stack:
         log = stack.enter_context(tempfile.TemporaryFile("w+"))
         process = subprocess.Popen(
-            [sys.executable, "-m", "imagemill.quality.oracle"],
+            python_command("imagemill.quality.tensorflow_reader"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=os.environ | quiet() | {"PYTHONPATH": path},
+            env=python_environment() | quiet(),
         )
         stack.callback(_end, process)
         yield TensorFlowReader(process, log)
@@ -159,7 +155,7 @@ class TensorFlowReader:
     """TensorFlow's own reader, in a process that imports it while the caller still gathers the sample.
 
     Args:
-        process: The process, `imagemill.quality.oracle`.
+        process: The process, `imagemill.quality.tensorflow_reader`.
         log: Where its stderr goes.
     """
 

@@ -35,7 +35,6 @@ from imagemill.quality.shard_scan import scan_shard
 from imagemill.spec.validation import Validation
 from imagemill.storage import open_store
 from imagemill.storage.store import MissingObject, ObjectInfo, Store
-from imagemill.version.folder import manifest_entries
 
 SIZES_KEPT = 300
 """Sizes of sampled images that the report tells, for its plot."""
@@ -255,7 +254,7 @@ def _report(
         rejects=_rejects(evidence),
         images=evidence.facts.images if evidence.facts else None,
         base=_base(evidence),
-        total_bytes=sum(entry.bytes for entry in manifest_entries(manifest)),
+        total_bytes=sum(entry.bytes for entry in manifest.entries),
         provenance=provenance,
         seconds=round(seconds, 3),
     )

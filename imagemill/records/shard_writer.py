@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 import google_crc32c
 
-from imagemill.conversion.accounting import CONTENT_MODULUS
+from imagemill.accounting import CONTENT_MODULUS
 from imagemill.images import UPRIGHT, ImageFacts, RefusedImage, probe, verify_decode
 from imagemill.index import format_row
 from imagemill.manifest import FileEntry, ShardEntry

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from imagemill.spec import MAX_SHARDS
+
 HASH_SPACE = 1 << 64
 """Key hashes are in `range(HASH_SPACE)`."""
 
 MIN_RECORDS = 64
 """Records expected in a shard at least: by hash, one of them is then empty with a probability of e**-64."""
-
-MAX_SHARDS = 99_999
-"""Five digits, as in the file names."""
 
 # Copies of these cost half of new ones.
 _SHARD_HASH = blake2b(digest_size=8, person=b"imagemill.shard")

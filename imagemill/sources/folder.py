@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imagemill.errors import CallerError
-from imagemill.index import MAX_NAME_BYTES, format_row, is_safe_name
+from imagemill.index import MAX_NAME_BYTES, format_row, name_fault
 from imagemill.rows import Row
 from imagemill.sources.links import place_images, remove_others
 from imagemill.sources.rows_file import RowsFile
@@ -172,7 +172,7 @@ class FolderWalk:
             self.skipped["extension"] += 1
         elif name.count("/") < self._depth:
             self.skipped["no_label"] += 1
-        elif is_safe_name(name) is not None:
+        elif name_fault(name) is not None:
             self.skipped["unsafe_name"] += 1
         else:
             return True

@@ -6,7 +6,6 @@ any thread, daemon or Airflow task, and they import nothing but Pillow.
 
 from __future__ import annotations
 
-import os
 import pickle
 import queue
 import signal
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from typing import IO, NamedTuple, Protocol
 
 from imagemill.errors import TemporaryFault
+from imagemill.processes import python_command, python_environment, usable_cpus
 
 COMPRESS_LEVEL = 3
 """Of zlib: level 6 makes CIFAR-size images 5% smaller and takes half as long again; level 1 is slower and larger."""
@@ -79,18 +79,12 @@ def png_writer(*, images: int, workers: int | None = None) -> Iterator[PngWriter
         workers: Encoder processes; by default one for each core this process may use.
     """
     if workers is None:
-        workers = 0 if images <= IN_PROCESS_IMAGES else _cores()
+        workers = 0 if images <= IN_PROCESS_IMAGES else usable_cpus()
     if workers == 0:
         yield _InProcess()
         return
     with _Encoders(workers) as encoders:
         yield encoders
-
-
-def _cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _InProcess:
@@ -105,10 +99,13 @@ class _Encoders:
     """Encoder processes, each fed by a thread of its own."""
 
     def __init__(self, workers: int) -> None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", __name__]
         self._processes = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+            subprocess.Popen(
+                python_command("imagemill.sources.png"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=python_environment(),
+            )
             for _ in range(workers)
         ]
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from imagemill.spec.checks import Contradiction, refuse
+from imagemill.spec.contradictions import Contradiction, refuse
 from imagemill.spec.part import SpecPart
 
 AlertEvent = Literal["failure", "rejected", "recovery", "stale", "approval", "publication"]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from imagemill.spec.checks import Contradiction, refuse
+from imagemill.spec.contradictions import Contradiction, refuse
 from imagemill.spec.part import SpecPart
 
 MOST_LABELS = 60

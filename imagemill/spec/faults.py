@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagemill.errors import CallerError
-from imagemill.spec.checks import Contradiction, ContradictionError
-from imagemill.spec.models import fields_at, sections_with, source_kinds
+from imagemill.spec.contradictions import Contradiction, ContradictionError
+from imagemill.spec.introspection import fields_at, sections_with, source_kinds
 from imagemill.spec.yaml import Document, KeyPath, Place
 
 if TYPE_CHECKING:

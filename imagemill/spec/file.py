@@ -18,7 +18,7 @@ from imagemill.errors import CallerError
 from imagemill.home import HOME_VARIABLE, home, specs_dir
 from imagemill.spec import NAME_PATTERN, DatasetSpec
 from imagemill.spec.alerts import default_people
-from imagemill.spec.checks import contradictions
+from imagemill.spec.contradictions import contradictions
 from imagemill.spec.faults import (
     Fault,
     SpecError,

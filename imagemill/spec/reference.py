@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from imagemill.spec.models import sections, source_models
+from imagemill.spec.introspection import sections, source_models
 from imagemill.spec.schema import DEFAULT_PLACES
 
 _INTRODUCTION = """\

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from imagemill.spec.checks import Contradiction, refuse
+from imagemill.spec.contradictions import Contradiction, refuse
 from imagemill.spec.part import Fraction, SpecPart
 
 CheckName = Literal[

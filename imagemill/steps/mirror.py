@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagemill.progress import Progress
-from imagemill.stamps import Witness, folder_stamp
 from imagemill.storage import is_local, open_store, parse
+from imagemill.storage.stamps import Witness, folder_stamp
 from imagemill.storage.sync import SyncSummary, sync
 
 

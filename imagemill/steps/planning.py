@@ -13,7 +13,7 @@ from imagemill.steps.publication import published_version
 from imagemill.steps.results import Inputs, Planned
 from imagemill.steps.staging import inputs
 from imagemill.storage import open_store
-from imagemill.version.folder import new_version_id
+from imagemill.version.ids import new_version_id
 
 if TYPE_CHECKING:
     from imagemill.catalog import Catalog
@@ -46,13 +46,13 @@ def plan_conversion(
     """
     from imagemill.catalog import Catalog, read_manifest
     from imagemill.conversion.planning import write_plan
-    from imagemill.steps.plan_memory import plan_once
+    from imagemill.steps.plan_cache import cached_plan
 
     catalog = Catalog(spec.locations.output)
     current, _ = published_version(catalog, force=force)
     published = read_manifest(current.uri) if current else None
     read = source or inputs(spec)
-    plan = plan_once(
+    plan = cached_plan(
         # Only of staging is it certain that no link leads out of it.
         None if source else Path(spec.locations.work) / spec.name / "planned.json",
         dataset=spec.name,

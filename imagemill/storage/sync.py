@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from imagemill.errors import CallerError
 from imagemill.progress import Progress, Silent
-from imagemill.storage.crew import Crew
 from imagemill.storage.difference import Action, Copy, Delete, Pair, Selection, decide, pairs
 from imagemill.storage.faults import ObstructedKey
+from imagemill.storage.parallel import Crew
 from imagemill.storage.spool import NameSpool
 from imagemill.storage.store import Store
 from imagemill.storage.transfer import transfer

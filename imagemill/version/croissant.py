@@ -13,7 +13,7 @@ from typing import Any
 
 from imagemill.manifest import MANIFEST, Manifest
 from imagemill.spec import DatasetSpec
-from imagemill.version.folder import created_at
+from imagemill.version.ids import created_at
 
 CROISSANT = "croissant.json"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import google_crc32c
 
-from imagemill.conversion.accounting import CONTENT_MODULUS, Tally
+from imagemill.accounting import CONTENT_MODULUS, Tally
 from imagemill.errors import UnusableData
 from imagemill.labels import LABELS, format_labels
 from imagemill.manifest import MANIFEST, FileEntry, Manifest, ShardEntry

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import signal
 import threading
@@ -16,6 +15,7 @@ from airflow.providers.apache.beam.hooks.beam import BeamHook, beam_options_to_a
 from typing_extensions import override
 
 from imagemill.errors import FAILURE, CallerError, TemporaryFault, read_failure_line
+from imagemill.processes import python_environment
 from imagemill_airflow.job_process import JobProcess
 
 TAIL_LINES = 20
@@ -82,7 +82,7 @@ class BeamJobHook(BeamHook):
         options = beam_options_to_args(variables | labels)
         self._launch(
             [py_interpreter, *py_options, py_file, f"--runner={self.runner}", *options],
-            environment=_finding(Path(py_file)),
+            environment=python_environment(Path(py_file).parents[1]),
             on_line=process_line_callback or (lambda _line: None),
             is_known=is_dataflow_job_id_exist_callback or (lambda: False),
         )
@@ -128,15 +128,6 @@ class BeamJobHook(BeamHook):
 
 def _shortened(line: str) -> str:
     return line if len(line) <= LINE_CHARACTERS else f"{line[:LINE_CHARACTERS]}… ({len(line):,} characters)"
-
-
-def _finding(py_file: Path) -> dict[str, str]:
-    """Returns variables with which the job finds its package where this process found it.
-
-    That need not be installed: Airflow itself puts Composer's folders on its path.
-    """
-    path = os.pathsep.join(part for part in (str(py_file.parents[1]), os.environ.get("PYTHONPATH", "")) if part)
-    return os.environ | {"PYTHONPATH": path}
 
 
 def failure(exit_code: int, lines: Sequence[str]) -> Exception:

@@ -25,7 +25,7 @@ from imagemill_airflow import metrics
 from imagemill_airflow.beam_launch import BeamJobHook, JobCrashed
 from imagemill_airflow.dataflow.conversion import DataflowConversion
 from imagemill_airflow.google_connection import google_connection
-from imagemill_airflow.job_memory import JobMemory
+from imagemill_airflow.job_state import JobState
 from imagemill_airflow.links import LINKS, OutputLink, ReportLink, StagingLink, folder_page, object_page, store_links
 from imagemill_airflow.retries import is_final
 from imagemill_airflow.run_settings import kept
@@ -110,7 +110,7 @@ class ConvertImagesOperator(BeamRunPythonPipelineOperator):
         with (
             shipped(runner, conversion_options(self.spec.conversion, runner)) as options,
             metrics.timed(self.spec.name, "convert"),
-            watched_shards(self.plan, JobMemory(context).progress),
+            watched_shards(self.plan, JobState(context).progress),
         ):
             self.runner = beam_runner(runner)
             self.pipeline_options = {**options, "plan": f"{uri}/{PLAN}"}

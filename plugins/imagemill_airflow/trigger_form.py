@@ -11,8 +11,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from imagemill.records.sharding import MAX_SHARDS
-from imagemill.spec import DatasetSpec
+from imagemill.spec import MAX_SHARDS, DatasetSpec
 
 RUNNERS = {
     "local": "local: on the worker, in one process or a few",

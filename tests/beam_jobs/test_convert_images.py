@@ -136,7 +136,8 @@ def test_a_large_dataset_gets_the_cores_of_this_machine(mixture, tmp_path, runne
 
 
 def test_a_killed_process_stops_the_job_and_is_no_bug(mixture, convert, capfd, monkeypatch):
-    monkeypatch.setattr("imagemill.conversion.step_processes.CHILD", ["-c", "import os; os.kill(os.getpid(), 9)"])
+    killed = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    monkeypatch.setattr("imagemill.conversion.step_pool.python_command", lambda _: killed)
     version = convert(mixture, arguments=["--worker_processes=2"], expected=3)
     assert "ended with signal SIGKILL" in failure_of(capfd)[0]["message"]
     assert not (version / MANIFEST).exists()

@@ -8,7 +8,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_jobs.transforms import Begin, ConvertImages, FindSharedImages, WriteRejects
 from imagemill.conversion.digest_batches import KeyDigest, pack_digests
-from imagemill.conversion.step_processes import Work
+from imagemill.conversion.step_pool import Work
 from tests.support.conversions import EXPECTED_REJECTS, manifest_of
 
 

@@ -14,8 +14,8 @@ from imagemill.index import (
     format_row,
     header_fault,
     is_header,
-    is_safe_name,
     iter_lines,
+    name_fault,
     parse_row,
 )
 from imagemill.rows import Reason, Rejected, Row
@@ -102,7 +102,7 @@ def test_bad_rows(line, reason, detail):
     ],
 )
 def test_unsafe_names(name, why):
-    assert why in (is_safe_name(name) or "")
+    assert why in (name_fault(name) or "")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_unsafe_names(name, why):
     ["a.png", "a b/..c/d...png", ".hidden", "...", "~", "-rf", "é" * 512, "a" * MAX_NAME_BYTES, "e\u0301.png", "C:a"],
 )
 def test_safe_names(name):
-    assert is_safe_name(name) is None
+    assert name_fault(name) is None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_any_line_is_a_row_or_a_reject(line):
     outcome = parse_row(line)
     assert isinstance(outcome, Row | Rejected)
     if isinstance(outcome, Row):
-        assert is_safe_name(outcome.filename) is None
+        assert name_fault(outcome.filename) is None
         assert parse_row(format_row(outcome)) == outcome
 
 

@@ -3,7 +3,6 @@ import pytest
 from beam_jobs.convert_images import parse_arguments
 from imagemill.errors import CallerError
 from imagemill.runners import (
-    DATAFLOW_KEYS,
     as_arguments,
     beam_runner,
     conversion_options,
@@ -12,6 +11,7 @@ from imagemill.runners import (
     worker_processes,
 )
 from imagemill.spec import Conversion
+from imagemill.spec.contradictions import BEAM_OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_each_key_of_dataflow_is_an_option_that_beam_knows(said, option):
     conversion = Conversion(dataflow={**CLOUD, **said})
     options = conversion_options(conversion, "dataflow")
     assert options == {**BASIC, **option}
-    assert option.keys() <= DATAFLOW_KEYS.keys()
+    assert option.keys() <= BEAM_OPTIONS.keys()
     # The job refuses what Beam does not know.
     assert parse_arguments(["--plan=x", "--runner=DataflowRunner", *as_arguments(options)])
 

@@ -11,7 +11,6 @@ import pytest
 import imagemill as library
 from imagemill.catalog import read_manifest
 from imagemill.manifest import MANIFEST
-from imagemill.version.folder import manifest_entries
 from tests.support.command import Command
 from tests.support.gcs.faults import Rule
 from tests.support.gcs.server import client_environment, emulator
@@ -127,7 +126,7 @@ def test_the_bytes_are_those_of_a_local_run(local, down, name):
     (ours,) = (local / name / "versions").iterdir()
     (theirs,) = (down / name / "versions").iterdir()
     manifest = read_manifest(str(ours))
-    for file in (MANIFEST, *(entry.name for entry in manifest_entries(manifest))):
+    for file in (MANIFEST, *(entry.name for entry in manifest.entries)):
         assert (theirs / file).read_bytes() == (ours / file).read_bytes(), file
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagemill.conversion.accounting import CONTENT_MODULUS, Tally
+from imagemill.accounting import CONTENT_MODULUS, Tally
 from imagemill.index import format_row
 from imagemill.plan import PLAN, ConversionPlan, ConversionSettings, SplitPlan
 from imagemill.records.shard_writer import Reference, ShardFiles, ShardReport, record_order, write_shard

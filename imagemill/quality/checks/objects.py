@@ -10,7 +10,7 @@ from imagemill.quality.evidence import Evidence, Faults
 from imagemill.quality.report import REPORT, REPORT_PAGE, Severity
 from imagemill.version.croissant import CROISSANT
 from imagemill.version.dataset_card import CARD
-from imagemill.version.folder import RETIRED, manifest_entries
+from imagemill.version.ids import RETIRED
 
 BESIDES_MANIFEST = frozenset({MANIFEST, PLAN, "run.json", REPORT, REPORT_PAGE, DIFF, CROISSANT, CARD, RETIRED})
 """Objects of a version that its manifest does not name."""
@@ -18,7 +18,7 @@ BESIDES_MANIFEST = frozenset({MANIFEST, PLAN, "run.json", REPORT, REPORT_PAGE, D
 
 def _shards_present(evidence: Evidence) -> Outcome:
     faults = Faults()
-    entries = manifest_entries(evidence.manifest)
+    entries = evidence.manifest.entries
     for entry in entries:
         found = evidence.listing.get(entry.name)
         if found is None:
@@ -61,7 +61,7 @@ def _plan(evidence: Evidence) -> Outcome:
 def _shard_checksums(evidence: Evidence) -> Outcome:
     faults = Faults()
     compared = 0
-    for entry in manifest_entries(evidence.manifest):
+    for entry in evidence.manifest.entries:
         found = evidence.listing.get(entry.name)
         if found is None or found.size != entry.bytes or found.crc32c is None:
             continue
@@ -78,7 +78,7 @@ def _shard_checksums(evidence: Evidence) -> Outcome:
 
 def _foreign_objects(evidence: Evidence) -> Outcome:
     faults = Faults()
-    known = {entry.name for entry in manifest_entries(evidence.manifest)} | BESIDES_MANIFEST
+    known = {entry.name for entry in evidence.manifest.entries} | BESIDES_MANIFEST
     for name in evidence.listing:
         if name not in known and not _looks_like_shard(name, evidence.manifest.dataset):
             faults.add(name, "is not imagemill's")

@@ -23,7 +23,7 @@ from imagemill_airflow.dataflow.failures import explain
 from imagemill_airflow.dataflow.trigger import DataflowJobTrigger
 from imagemill_airflow.dataflow.watch import PATIENCE_SECONDS, Ending, Watcher
 from imagemill_airflow.google_connection import DEFAULT_CONNECTION, connection_id, impersonation
-from imagemill_airflow.job_memory import RUN_LABEL, JobMemory
+from imagemill_airflow.job_state import RUN_LABEL, JobState
 from imagemill_airflow.links import DataflowLink, job_page, store_links
 from imagemill_airflow.progress import Progress
 
@@ -70,7 +70,7 @@ class DataflowConversion:
         )
         self.job_id: str | None = None
         self._stopped = False
-        self._memory = JobMemory(context)
+        self._state = JobState(context)
         self._labels = {"imagemill-dataset": spec.name, "imagemill-version": plan["version"].lower()}
 
     @cached_property
@@ -87,7 +87,7 @@ class DataflowConversion:
         """
         found = self.jobs.find(self.name)
         live = next((job for job in found if job.is_live), None)
-        if live and live.id == self._memory.left_to_triggerer:
+        if live and live.id == self._state.left_to_triggerer:
             # The triggerer may be about to cancel it: a try that joined it would end with it.
             log.warning("nobody waits for the Dataflow job %s since this task was cleared; it is cancelled", live.id)
             self.jobs.cancel(live.id)
@@ -134,7 +134,7 @@ class DataflowConversion:
     def submitted(self, job_id: str) -> None:
         """Notes the job's id, at once, where the next try finds it; and links to it."""
         self.job_id = job_id
-        self._memory.submitted(job_id)
+        self._state.submitted(job_id)
         store_links(self._context, {DataflowLink: job_page(self.place, job_id)})
         self._context["ti"].xcom_push(key="dataflow_job_id", value=job_id)  # where the provider puts it, for sensors
 
@@ -145,14 +145,14 @@ class DataflowConversion:
             ImagemillError: It failed; the class is the family of what went wrong.
             JobCrashed: It failed for a bug.
         """
-        watcher = Watcher(self.jobs, job_id, plan=self._plan, on_progress=self._memory.progress)
+        watcher = Watcher(self.jobs, job_id, plan=self._plan, on_progress=self._state.progress)
         while (ending := watcher.look()) is None:
             time.sleep(self._settings.poll_seconds)
         return self._conclude(ending)
 
     def trigger(self, job_id: str, longest: timedelta | None) -> DataflowJobTrigger:
         """Returns what waits in the task's place; the job is cancelled after `longest`."""
-        self._memory.leave_to_triggerer(job_id)
+        self._state.leave_to_triggerer(job_id)
         return DataflowJobTrigger(
             place=self.place.to_json(),
             job_id=job_id,
@@ -163,13 +163,13 @@ class DataflowConversion:
 
     def take_event(self, event: Mapping[str, Any]) -> str:
         """Returns the job's id when the trigger says that it has ended well; raises as `wait` does."""
-        self._memory.take_back()
+        self._state.take_back()
         if "error" in event:
             families = {family.family: family for family in (CallerError, TemporaryFault, UnusableData)}
             raise families.get(event["family"], JobCrashed)(event["error"])
         ending = Ending(**event)
         if ending.progress:
-            self._memory.progress(Progress(**ending.progress))
+            self._state.progress(Progress(**ending.progress))
         return self._conclude(ending)
 
     def cancel(self, *, sign_in: bool = False) -> None:
@@ -198,7 +198,7 @@ class DataflowConversion:
             **impersonation(),
             **shipping,
             "plan": f"{self._plan['version_uri']}/{PLAN}",
-            "labels": {**self._settings.labels, **self._labels, RUN_LABEL: self._memory.run_label},
+            "labels": {**self._settings.labels, **self._labels, RUN_LABEL: self._state.run_label},
         }
         given = list(self._settings.service_options)
         if longest and not any(option.startswith(_LIMIT) for option in given):
@@ -228,8 +228,8 @@ class DataflowConversion:
             time.sleep(self._settings.poll_seconds)
 
     def _is_untold(self, job: Job) -> bool:
-        ours = job.id == self._memory.job_id or job.labels.get(RUN_LABEL) == self._memory.run_label
-        return ours and job.state == FAILED and not self._memory.has_told(job.id)
+        ours = job.id == self._state.job_id or job.labels.get(RUN_LABEL) == self._state.run_label
+        return ours and job.state == FAILED and not self._state.has_told(job.id)
 
     def _tell_late(self, job: Job) -> None:
         """Fails as the try should have that did not live to see this job's end; what time heals is tried again."""
@@ -252,5 +252,5 @@ class DataflowConversion:
         raise CallerError(f"the Dataflow job {ending.job_id} {how}; clear the task to convert again")
 
     def _failure(self, job_id: str, errors: list[str]) -> Exception:
-        self._memory.tell(job_id)
+        self._state.tell(job_id)
         return explain(f"the Dataflow job {job_id}", errors)

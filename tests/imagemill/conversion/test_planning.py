@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from imagemill.conversion.accounting import CONTENT_MODULUS
+from imagemill.accounting import CONTENT_MODULUS
 from imagemill.conversion.planning import plan_conversion
 from imagemill.errors import CallerError, UnusableData
 from imagemill.manifest import FileEntry, Manifest, ShardEntry

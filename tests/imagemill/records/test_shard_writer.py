@@ -6,7 +6,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from imagemill.conversion.accounting import CONTENT_MODULUS
+from imagemill.accounting import CONTENT_MODULUS
 from imagemill.errors import TemporaryFault
 from imagemill.images import ImageFacts, RefusedImage
 from imagemill.plan import ConversionSettings

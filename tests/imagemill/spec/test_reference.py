@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from imagemill.spec.file import load_spec
-from imagemill.spec.models import sections
+from imagemill.spec.introspection import sections
 from imagemill.spec.reference import reference
 
 PAGE = Path(__file__).parents[3] / "docs/spec.md"

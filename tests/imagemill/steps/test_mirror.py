@@ -5,9 +5,9 @@ import os
 import pytest
 
 from imagemill.progress import Silent
-from imagemill.stamps import Witness
 from imagemill.steps.mirror import mirror
 from imagemill.storage.local import LocalStore
+from imagemill.storage.stamps import Witness
 
 
 class Mirrored:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from imagemill.conversion.accounting import CONTENT_MODULUS, Tally, add_tallies
+from imagemill.accounting import CONTENT_MODULUS, Tally, add_tallies
 from imagemill.errors import UnusableData
 from imagemill.manifest import MANIFEST, FileEntry, ShardEntry, parse_manifest
 from imagemill.plan import ConversionPlan, ConversionSettings, SplitPlan

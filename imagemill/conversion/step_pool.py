@@ -1,34 +1,28 @@
 """Takes the steps of a conversion in processes of their own, where one interpreter would use one core only.
 
 Such a process imports neither Beam nor anything else that starts slowly: it is there in a third of a second, where
-one of Beam's own local workers takes five. `imagemill.conversion.step_process` is what runs in it.
+one of Beam's own local workers takes five. `imagemill.conversion.step_worker` is what runs in it.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import queue
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import IO, Any, ClassVar, Literal
 
-import imagemill
 from imagemill.conversion.batches import Batches, Spool
 from imagemill.conversion.engine import CARRIED, Conversion
 from imagemill.errors import TemporaryFault
 from imagemill.plan import ConversionPlan
-
-CHILD = ["-P", "-m", "imagemill.conversion.step_process"]
-"""Python's arguments."""
+from imagemill.processes import python_command, python_environment
 
 Name = Literal["read", "resolve", "write", "compare", "sort_rejects"]
 """A step: a method of `Conversion`."""
@@ -55,16 +49,16 @@ class Work:
 def on_this_machine(plan: ConversionPlan, version_uri: str, *, processes: int) -> Iterator[Work]:
     """Opens what a job needs all of whose steps are taken by this process, or by those that it starts."""
     work = Work(plan, version_uri, processes, spooled=True)
-    crew = _Crew.lease(work, new=True)
+    pool = _WorkerPool.lease(work, new=True)
     try:
         yield work
     finally:
-        crew.release()
+        pool.release()
 
 
 def batches_of(work: Work) -> Batches:
     """Returns where the batches of a job wait."""
-    return _Crew.find(work).spool or CARRIED if work.spooled else CARRIED
+    return _WorkerPool.find(work).spool or CARRIED if work.spooled else CARRIED
 
 
 class Steps:
@@ -81,18 +75,18 @@ class Steps:
     def __init__(self, name: Name, work: Work) -> None:
         self._name = name
         self._waiting: deque[Future[Any]] = deque()
-        self._crew = _Crew.lease(work) if work.processes > 1 else None
-        self._here = None if self._crew else Conversion(work.plan, work.version_uri, batches_of(work))
+        self._pool = _WorkerPool.lease(work) if work.processes > 1 else None
+        self._here = None if self._pool else Conversion(work.plan, work.version_uri, batches_of(work))
 
     def take(self, *arguments: object) -> Iterator[Any]:
         """Begins a step, and yields what earlier ones came to, if it has to wait for them."""
-        if self._crew is None:
+        if self._pool is None:
             yield getattr(self._here, self._name)(*arguments)
             return
         # One more than there are processes waits its turn, so that none of them does.
-        while len(self._waiting) > self._crew.processes:
+        while len(self._waiting) > self._pool.processes:
             yield self._waiting.popleft().result()
-        self._waiting.append(self._crew.submit(self._name, arguments))
+        self._waiting.append(self._pool.submit(self._name, arguments))
 
     def finish(self) -> Iterator[Any]:
         """Yields what is left."""
@@ -104,15 +98,15 @@ class Steps:
         for waiting in self._waiting:
             waiting.cancel()
         self._waiting.clear()
-        if self._crew is not None:
-            self._crew.release()
-            self._crew = None
+        if self._pool is not None:
+            self._pool.release()
+            self._pool = None
 
 
-class _Crew:
+class _WorkerPool:
     """Processes for one version, and the files they share; started when first leased, ended when last released."""
 
-    _leased: ClassVar[dict[tuple[str, int, bool], _Crew]] = {}
+    _leased: ClassVar[dict[tuple[str, int, bool], _WorkerPool]] = {}
     _lock = Lock()
 
     def __init__(self, work: Work) -> None:
@@ -128,20 +122,20 @@ class _Crew:
         self._threads = ThreadPoolExecutor(work.processes, thread_name_prefix="step")
 
     @classmethod
-    def lease(cls, work: Work, *, new: bool = False) -> _Crew:
+    def lease(cls, work: Work, *, new: bool = False) -> _WorkerPool:
         with cls._lock:
-            crew = cls.find(work) if work.spooled and not new else cls._leased.get(_key(work))
-            if crew is None:
-                crew = cls._leased[_key(work)] = cls(work)
-            crew._leases += 1
-            return crew
+            pool = cls.find(work) if work.spooled and not new else cls._leased.get(_key(work))
+            if pool is None:
+                pool = cls._leased[_key(work)] = cls(work)
+            pool._leases += 1
+            return pool
 
     @classmethod
-    def find(cls, work: Work) -> _Crew:
-        crew = cls._leased.get(_key(work))
-        if crew is None:
+    def find(cls, work: Work) -> _WorkerPool:
+        pool = cls._leased.get(_key(work))
+        if pool is None:
             raise RuntimeError(f"the files that {work.version_uri} is made with are not open in this process")
-        return crew
+        return pool
 
     def release(self) -> None:
         with self._lock:
@@ -175,13 +169,11 @@ class _Worker:
 
     def __init__(self, work: Work, spool: Spool | None, number: int) -> None:
         files = spool.descriptors if spool else ()
-        root = str(Path(imagemill.__file__).parents[1])
-        path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
         self._process = subprocess.Popen(
-            [sys.executable, *CHILD],
+            python_command("imagemill.conversion.step_worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": path},
+            env=python_environment(),
             pass_fds=files,
         )
         self._introduction: tuple[object, ...] | None = (work.plan, work.version_uri, files, number)

@@ -10,7 +10,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from imagemill.rows import UNASSIGNED
-from imagemill.runners import DATAFLOW_KEYS
 
 if TYPE_CHECKING:
     from imagemill.spec import DatasetSpec
@@ -20,6 +19,34 @@ _CLOUD_OPTIONS = {
     "region": "where it runs, such as europe-west1",
     "temp_location": "a gs:// prefix for the job's temporary files",
 }
+
+BEAM_OPTIONS = {
+    "project": "project",
+    "region": "region",
+    "temp_location": "temp_location",
+    "staging_location": "staging_location",
+    "worker_zone": "zone",
+    "service_account_email": "service_account",
+    "impersonate_service_account": "impersonate",
+    "network": "network",
+    "subnetwork": "subnetwork",
+    "no_use_public_ips": "public_ips",
+    "use_public_ips": "public_ips",
+    "machine_type": "machine_type",
+    "worker_machine_type": "machine_type",
+    "disk_size_gb": "disk_gb",
+    "num_workers": "num_workers",
+    "max_num_workers": "max_num_workers",
+    "autoscaling_algorithm": "autoscaling",
+    "labels": "labels",
+    "sdk_container_image": "worker_image",
+    "extra_package": "worker_wheel",
+    "extra_packages": "worker_wheel",
+    "experiments": "experiments",
+    "dataflow_service_options": "service_options",
+    "dataflow_endpoint": "endpoint",
+}
+"""The spec's key in `conversion.dataflow` for each of Beam's options that has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +223,7 @@ def _dataflow_needs(spec: DatasetSpec) -> Iterator[Contradiction]:
         if not getattr(conversion.dataflow, name):
             yield Contradiction(at, f"`runner: dataflow` needs `{name}`.", f"Add `{name}: …`, {meaning}.")
     for name in conversion.runner_options:
-        if key := DATAFLOW_KEYS.get(name):
+        if key := BEAM_OPTIONS.get(name):
             problem = f"`{name}` has a key of its own for Dataflow, where it is checked."
             yield Contradiction(
                 ("conversion", "runner_options", name), problem, f"Write it as `dataflow: {{{key}: …}}`."

@@ -15,7 +15,7 @@ from imagemill.conversion.blocks import Block
 from imagemill.conversion.engine import read_rows, resolve_rows, write_references
 from imagemill.conversion.layout import Layout
 from imagemill.conversion.resolution import Placement
-from imagemill.conversion.step_processes import Steps, Work, on_this_machine
+from imagemill.conversion.step_pool import Steps, Work, on_this_machine
 from imagemill.errors import CallerError, TemporaryFault
 from imagemill.plan import PLAN
 from imagemill.spec import Shards
@@ -167,10 +167,10 @@ ORPHAN = """
 import sys, time
 from pathlib import Path
 from imagemill.plan import parse_plan
-from imagemill.conversion.step_processes import Steps, Work, on_this_machine
+from imagemill.conversion.step_pool import Steps, Work, on_this_machine
 plan = parse_plan(Path(sys.argv[1]).read_bytes(), where="")
 opened = Steps("write", Work(plan, sys.argv[2], 2))
-print(*(worker._process.pid for worker in opened._crew._workers), flush=True)
+print(*(worker._process.pid for worker in opened._pool._workers), flush=True)
 time.sleep(600)
 """
 
@@ -193,7 +193,7 @@ def children():
     found = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):  # it ended meanwhile
-            if child.status() != psutil.STATUS_ZOMBIE and "imagemill.conversion.step_process" in child.cmdline():
+            if child.status() != psutil.STATUS_ZOMBIE and "imagemill.conversion.step_worker" in child.cmdline():
                 found.append(child.pid)
     return found
 

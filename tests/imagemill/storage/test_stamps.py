@@ -3,10 +3,9 @@ import time
 
 import pytest
 
-from imagemill import stamps
-from imagemill.stamps import Witness, folder_stamp
-from imagemill.storage import open_store
+from imagemill.storage import open_store, stamps
 from imagemill.storage.atomic import REST_NS
+from imagemill.storage.stamps import Witness, folder_stamp
 
 
 @pytest.fixture

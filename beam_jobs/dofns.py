@@ -12,13 +12,13 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from imagemill.conversion.accounting import Tally, add_tallies
+from imagemill.accounting import Tally, add_tallies
 from imagemill.conversion.batches import Batch
 from imagemill.conversion.blocks import Block, cut_blocks
 from imagemill.conversion.engine import Step, WrittenShard
 from imagemill.conversion.layout import Layout
 from imagemill.conversion.reject_lines import write_rejects
-from imagemill.conversion.step_processes import Name, Steps, Work, batches_of
+from imagemill.conversion.step_pool import Name, Steps, Work, batches_of
 from imagemill.manifest import MANIFEST, FileEntry, ShardEntry
 from imagemill.plan import ConversionPlan
 from imagemill.storage import open_store

@@ -1,4 +1,4 @@
-"""The process at the other end of `imagemill.conversion.step_processes`: `python -m imagemill.conversion.step_process`.
+"""The process at the other end of `imagemill.conversion.step_pool`: `python -m imagemill.conversion.step_worker`.
 
 It takes the steps that it is asked for on stdin, and answers on stdout with what they came to and, where that is an
 error, its trace; both are pickles. It ends when its stdin does, in the middle of a shard too: no parent, no work.
@@ -15,9 +15,9 @@ import threading
 import traceback
 from typing import IO, Any
 
-from imagemill.collector import few_collections
 from imagemill.conversion.batches import Carried, Spool
 from imagemill.conversion.engine import Conversion
+from imagemill.garbage import few_collections
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -10,7 +10,7 @@ from tests.support.airflow_home import HOME
 
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # isort: skip  (after its settings)
 from airflow.sdk.execution_time.comms import ErrorResponse  # isort: skip
-from imagemill_airflow.job_memory import JobMemory  # isort: skip
+from imagemill_airflow.job_state import JobState  # isort: skip
 from imagemill_airflow.progress import Progress  # isort: skip
 
 COUNTS = Progress(rows=2, of_rows=2, records=1, rejected=1, duplicates=0, bytes=9, shards=1, of_shards=1)
@@ -29,7 +29,7 @@ class Keeping(dict):
 
 def memory(store, *, run_id="one"):
     ti = SimpleNamespace(dag_id="refresh_cats", run_id=run_id, task_id="convert_images", map_index=-1)
-    return JobMemory({"task_state_store": store, "ti": ti})
+    return JobState({"task_state_store": store, "ti": ti})
 
 
 def test_what_one_try_keeps_the_next_one_finds():

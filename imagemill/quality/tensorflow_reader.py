@@ -1,4 +1,4 @@
-"""TensorFlow as the oracle, in a process of its own: `python -m imagemill.quality.oracle`.
+"""TensorFlow as the oracle, in a process of its own: `python -m imagemill.quality.tensorflow_reader`.
 
 A process, because importing TensorFlow takes seconds that overlap with the scan this way, because a crash of a decoder
 becomes a finding, and because nobody else then pays for its memory. It reads one JSON request from stdin,

@@ -22,7 +22,7 @@ _JOB, _TOLD, _PROGRESS = "dataflow_job_id", "dataflow_failures_told", "progress"
 _LEFT = "dataflow_job_left_to_the_triggerer"
 
 
-class JobMemory:
+class JobState:
     """The memory of one task in one run. It outlives tries and clearing, and the death of any process."""
 
     def __init__(self, context: Context) -> None:

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from imagemill.errors import CallerError, ImagemillError, UnusableData
-from imagemill.manifest import MANIFEST, FileEntry, Manifest, parse_manifest
+from imagemill.errors import ImagemillError, UnusableData
+from imagemill.manifest import MANIFEST, Manifest, parse_manifest
 from imagemill.plan import PLAN, ConversionPlan, parse_plan
 from imagemill.quality.report import REPORT, Report, Verdict, parse_report
 from imagemill.storage.store import MissingObject, ObjectInfo, Store
-
-VERSIONS = "versions/"
-
-RETIRED = "retired.json"
-"""Mark of a version that `prune` is removing; with it, or without a manifest, a folder is no version."""
-
-FINGERPRINT_DIGITS = 8
-
-VERSION_PATTERN = rf"(\d{{8}}T\d{{6}}Z)-([0-9a-f]{{{FINGERPRINT_DIGITS}}})"
-_VERSION_ID = re.compile(VERSION_PATTERN)
-_TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+from imagemill.version.ids import RETIRED, VERSIONS, created_at, object_key
 
 T = TypeVar("T")
 
@@ -49,48 +38,6 @@ class VersionInfo(BaseModel):
     rejected: int | None
     verdict: Verdict | None = Field(description="None where it was never validated")
     obstacle: str = Field(description="why it cannot be published; empty where it can")
-
-
-def new_version_id(fingerprint: str, now: datetime) -> str:
-    """Returns `<YYYYMMDDTHHMMSSZ>-<first 8 digits of the fingerprint>`; ids sort by time.
-
-    Raises:
-        ValueError: `now` has no time zone, or the fingerprint is not hexadecimal.
-    """
-    if now.tzinfo is None:
-        raise ValueError(f"{now.isoformat()} has no time zone; pass an aware datetime")
-    version = f"{now.astimezone(UTC).strftime(_TIME_FORMAT)}-{fingerprint[:FINGERPRINT_DIGITS]}"
-    if _VERSION_ID.fullmatch(version) is None:
-        raise ValueError(f"{fingerprint!r} is not a hexadecimal fingerprint")
-    return version
-
-
-def created_at(version: str) -> datetime:
-    """Returns the time in a version id.
-
-    Raises:
-        CallerError: It is not a version id.
-    """
-    match = _VERSION_ID.fullmatch(version)
-    try:
-        if match:
-            return datetime.strptime(match[1], _TIME_FORMAT).replace(tzinfo=UTC)
-    except ValueError:  # digits that are no date, such as month 13
-        pass
-    raise CallerError(f"{version!r} is not a version id; they look like 20260131T235959Z-0123abcd")
-
-
-def is_version_id(name: str) -> bool:
-    try:
-        created_at(name)
-    except CallerError:
-        return False
-    return True
-
-
-def object_key(version: str, name: str) -> str:
-    """Returns an object's key relative to the dataset's output folder."""
-    return f"{VERSIONS}{version}/{name}"
 
 
 class VersionFolder:
@@ -180,7 +127,7 @@ class VersionFolder:
         found = {info.key.removeprefix(prefix): info for info in self._store.list(prefix, checksums=True)}
         return [
             entry.name
-            for entry in manifest_entries(self.manifest)
+            for entry in self.manifest.entries
             if (info := found.get(entry.name)) is None
             or info.size != entry.bytes
             or (info.crc32c is not None and f"{info.crc32c:08x}" != entry.crc32c)
@@ -229,7 +176,7 @@ class VersionFolder:
         return f"it was compared with {base.version}, and {self._published} is published now; validate it again"
 
     def _damaged(self) -> str:
-        wrong = [entry.name for entry in manifest_entries(self.manifest) if self.sizes.get(entry.name) != entry.bytes]
+        wrong = [entry.name for entry in self.manifest.entries if self.sizes.get(entry.name) != entry.bytes]
         if not wrong:
             return ""
         return f"{len(wrong)} of its objects are gone or have another size, such as {wrong[0]}; convert again"
@@ -239,11 +186,6 @@ class VersionFolder:
             return self._store.read(object_key(self.version, name))
         except MissingObject as error:
             raise UnusableData(f"{self.uri}/{name} is not there: {if_missing}") from error
-
-
-def manifest_entries(manifest: Manifest) -> list[FileEntry]:
-    """Returns every object that a manifest names: shards, their indexes, other files."""
-    return [*manifest.shards, *(shard.index for shard in manifest.shards), *manifest.files]
 
 
 def _readable(read: Callable[[], T]) -> T | None:

@@ -3,7 +3,7 @@ from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagemill.cron import PRESETS, cron_problem
+from imagemill.spec.cron import PRESETS, cron_problem
 
 
 @pytest.mark.parametrize(
