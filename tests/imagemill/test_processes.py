@@ -10,10 +10,8 @@ from imagemill.processes import python_command, python_environment, usable_cpus
 def test_a_module_of_the_working_directory_hides_none_of_pythons(tmp_path):
     (tmp_path / "queue.py").write_text("raise SystemExit('the wrong module')")
     # `queue` is what multiprocessing and concurrent.futures import.
-    done = subprocess.run(
-        [*python_command("imagemill"), "--help"], cwd=tmp_path, env=python_environment(), capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    command = [*python_command("imagemill"), "--help"]
+    assert "Usage" in subprocess.check_output(command, cwd=tmp_path, env=python_environment(), text=True)
 
 
 def test_a_package_is_found_that_is_not_installed(tmp_path):
