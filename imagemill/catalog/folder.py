@@ -95,7 +95,10 @@ class VersionFolder:
     @cached_property
     def plan(self) -> ConversionPlan:
         data = self._read(PLAN, "nobody knows what the version is made of; convert again")
-        return parse_plan(data, where=f"{self.uri}/{PLAN}")
+        try:
+            return parse_plan(data, where=f"{self.uri}/{PLAN}")
+        except UnusableData as error:
+            raise UnusableData(f"{error}; convert again") from error
 
     @cached_property
     def report(self) -> Report:

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from imagemill.spec.alerts import Alerts
-from imagemill.spec.contradictions import Contradiction, check_location, contradictions, refuse
+from imagemill.spec.contradictions import Contradiction, contradictions, refuse
 from imagemill.spec.cron import cron_problem
 from imagemill.spec.dataflow import Dataflow
+from imagemill.spec.location import check_location
 from imagemill.spec.part import Fraction, SpecPart
 from imagemill.spec.validation import Validation
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,6 +17,14 @@ _CLOUD_OPTIONS = {
     "project": "the Google Cloud project that runs the job",
     "region": "where it runs, such as europe-west1",
     "temp_location": "a gs:// prefix for the job's temporary files",
+}
+
+_JOB_SERVER = ("job_endpoint", "the job server's address", "host:8099")
+_RUNNER_NEEDS = {
+    "flink": _JOB_SERVER,
+    "portable": _JOB_SERVER,
+    # Beam would download it.
+    "prism": ("prism_location", "the path of Prism's binary", "/usr/local/bin/prism"),
 }
 
 BEAM_OPTIONS = {
@@ -207,12 +214,11 @@ def _runner_needs(spec: DatasetSpec) -> Iterator[Contradiction]:
             yield Contradiction((*at, name), f"`{name}` has dashes.", f"Write the bare name: `{plain}`.")
         elif name == "runner":
             yield Contradiction((*at, name), "The runner is set twice.", "Set it in `conversion.runner` only.")
-    if runner in ("flink", "portable") and not options.get("job_endpoint"):
-        yield Contradiction(
-            at,
-            f"`runner: {runner}` needs the job server's address.",
-            "Add `job_endpoint: host:8099` to `runner_options`.",
-        )
+    if runner in _RUNNER_NEEDS:
+        name, meaning, example = _RUNNER_NEEDS[runner]
+        if not options.get(name):
+            problem = f"`runner: {runner}` needs {meaning}."
+            yield Contradiction(at, problem, f"Add `{name}: {example}` to `runner_options`.")
 
 
 def _dataflow_needs(spec: DatasetSpec) -> Iterator[Contradiction]:
@@ -267,34 +273,3 @@ _CHECKS: tuple[tuple[set[str], _Check], ...] = (
     ({"conversion.runner", "locations"}, _cloud_places),
     ({"conversion.max_image_pixels", "validation"}, _sides_and_pixels),
 )
-
-_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://.")
-_STORES = ("gs", "s3", "az", "file")
-_SLASH_TYPO = re.compile(r"(gs|s3|az|file|https?):", re.IGNORECASE)
-
-
-def check_location(place: str, *, schemes: tuple[str, ...] = _STORES) -> None:
-    """Refuses a location that is empty, misspelt, or of a scheme that nothing here can open.
-
-    Args:
-        place: URI or path.
-        schemes: URI schemes that fit; none for a place that must be a local path.
-
-    Raises:
-        ContradictionError: It does not fit.
-    """
-    fits = " or ".join([*(f"`{scheme}://…`" for scheme in schemes), "a path"])
-    if not place.strip() or "\0" in place:
-        refuse([Contradiction((), "This location is empty.", f"Give {fits}.")])
-    if uri := _URI.match(place):
-        if uri.group(1) not in schemes:
-            wanted = "" if schemes else ", and only a local folder can be used"
-            refuse([Contradiction((), f"`{place}` cannot be used here{wanted}.", f"Give {fits}.")])
-    elif typo := _SLASH_TYPO.match(place):
-        refuse(
-            [
-                Contradiction(
-                    (), f"`{place}` is neither a URI nor a path.", f"Write `{typo.group(1).lower()}://bucket/prefix`."
-                )
-            ]
-        )

@@ -26,9 +26,9 @@ IGNORED = {
 }
 
 IGNORED_OF_CONVERSION = {
-    "runner": "prism",
-    "runner_options": {"direct_num_workers": 2},
-    "dataflow": {"max_num_workers": 3},
+    "runner": {"runner": "prism", "runner_options": {"prism_location": "/opt/prism"}},
+    "runner_options": {"runner_options": {"direct_num_workers": 2}},
+    "dataflow": {"dataflow": {"max_num_workers": 3}},
 }
 
 DECIDING = {
@@ -86,7 +86,7 @@ def test_what_does_not_affect_the_bytes_is_not_in_it(fingerprint, key, monkeypat
 
 @pytest.mark.parametrize("key", IGNORED_OF_CONVERSION)
 def test_nor_is_where_it_is_converted(fingerprint, key):
-    assert fingerprint(conversion={key: IGNORED_OF_CONVERSION[key]}) == fingerprint()
+    assert fingerprint(conversion=IGNORED_OF_CONVERSION[key]) == fingerprint()
 
 
 @pytest.mark.parametrize("key", DECIDING)

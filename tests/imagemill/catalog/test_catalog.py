@@ -251,14 +251,6 @@ def test_publish_refuses_a_damaged_version(catalog, output, damage, message):
     assert pointer(output) is None
 
 
-def test_a_plan_of_a_newer_imagemill_asks_for_an_upgrade(catalog, output):
-    folder = make_version(output, FIRST)
-    plan = json.loads((folder / PLAN).read_text())
-    (folder / PLAN).write_text(json.dumps(plan | {"format_version": 99}))
-    with pytest.raises(UnusableData, match="upgrade imagemill"):
-        catalog.publish(FIRST)
-
-
 @pytest.mark.parametrize("version", [SECOND, "../../secrets", "", "latest"])
 def test_publish_wants_a_version_that_exists(catalog, output, version):
     make_version(output, FIRST)

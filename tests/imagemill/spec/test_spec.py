@@ -97,6 +97,7 @@ DATAFLOW = {"project": "my-project", "region": "europe-west1", "temp_location": 
         pytest.param({"conversion": {"formats": []}}, "at least 1 item", id="no format"),
         pytest.param({"conversion": {"runner": "flink"}}, "`job_endpoint: host:8099`", id="flink"),
         pytest.param({"conversion": {"runner": "portable"}}, "`job_endpoint: host:8099`", id="portable"),
+        pytest.param({"conversion": {"runner": "prism"}}, "`prism_location: /usr/local/bin/prism`", id="prism"),
         pytest.param(
             {"conversion": {"runner": "dataflow", "dataflow": DATAFLOW}},
             "cannot reach `staging`",

@@ -43,7 +43,7 @@ def no_job(monkeypatch):
 
 def test_a_spec_that_is_edited_in_the_middle_of_a_run_changes_no_runner(tmp_path):
     began = spec(tmp_path, runner="local", dataflow=CLOUD)
-    edited = spec(tmp_path, runner="prism", dataflow=CLOUD)
+    edited = spec(tmp_path, runner="prism", runner_options={"prism_location": "/opt/prism"}, dataflow=CLOUD)
     left = {KEY: began.model_dump(mode="json")}
     context = {
         "ti": SimpleNamespace(

@@ -48,13 +48,15 @@ def test_the_form_wins():
 
 def test_another_runner_does_not_get_the_options_of_the_specs():
     flink = spec(conversion={"runner": "flink", "runner_options": {"job_endpoint": "h:1"}})
-    assert chosen(flink, FORM | {"runner": "prism"}).conversion.runner_options == {}
+    assert chosen(flink, FORM | {"runner": "local"}).conversion.runner_options == {}
     assert chosen(flink, FORM | {"runner": "flink", "workers": 8}).conversion.runner_options["parallelism"] == 8
 
 
 def test_a_runner_that_the_spec_is_not_made_for_is_refused_at_once():
     with pytest.raises(CallerError, match="needs the job server's address"):
         chosen(spec(), FORM | {"runner": "flink"})
+    with pytest.raises(CallerError, match="needs the path of Prism's binary"):
+        chosen(spec(), FORM | {"runner": "prism"})
 
 
 def test_the_form_says_how_a_runner_is_reached():

@@ -37,8 +37,11 @@ def test_the_form_offers_what_the_spec_may_say(model, field, choices):
     assert HOME.is_dir()
 
 
+PRISM = {"prism_location": "/opt/prism"}
+
+
 def test_every_default_is_allowed_and_the_specs_own_choice_comes_first():
-    form = trigger_form(spec(conversion={"runner": "prism", "verification": "decode"}))
+    form = trigger_form(spec(conversion={"runner": "prism", "runner_options": PRISM, "verification": "decode"}))
     assert {name: param.resolve() for name, param in form.items()} == {
         "force": False,
         "limit": 0,
