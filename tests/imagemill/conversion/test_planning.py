@@ -9,6 +9,7 @@ import pytest
 from imagemill.accounting import CONTENT_MODULUS
 from imagemill.conversion.planning import plan_conversion
 from imagemill.errors import CallerError, UnusableData
+from imagemill.external_sort import sorted_lines
 from imagemill.manifest import FileEntry, Manifest, ShardEntry
 from imagemill.plan import PLAN, parse_plan
 from imagemill.records.digest import row_digest
@@ -227,6 +228,6 @@ def test_memory_does_not_grow_with_the_rows(inputs, monkeypatch):
             tracemalloc.stop()
 
     inputs.add("a.png", b"x")
-    monkeypatch.setattr("imagemill.external_sort.sorted_lines.__kwdefaults__", {"chunk": 5_000})
+    monkeypatch.setitem(sorted_lines.__kwdefaults__, "chunk", 5_000)
     monkeypatch.setattr("imagemill.conversion.blocks.READ_BYTES", 1 << 16)
     assert peak(45_000) < peak(15_000) * 1.2
