@@ -182,7 +182,7 @@ class Stack:
         instances = self.get(f"dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {each["task_id"]: each for each in instances}
 
-    def finished(self, dag_id: str, run_id: str, *, seconds: float = 120) -> str:
+    def finished(self, dag_id: str, run_id: str, *, seconds: float = 300) -> str:
         """Waits for a run's end and returns its state."""
         self.wait(lambda: self.run(dag_id, run_id)["state"] in ENDED, f"{run_id} to end", seconds=seconds)
         return str(self.run(dag_id, run_id)["state"])
@@ -210,7 +210,7 @@ class Stack:
         log = self._servers[component].log.read_text(errors="replace")
         return any(all(word in line for word in words) for line in log.splitlines())
 
-    def wait(self, ready: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
+    def wait(self, ready: Callable[[], bool], what: str, *, seconds: float = 180) -> None:
         """Waits for what only the whole Airflow brings about.
 
         Raises:
