@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 from imagemill import home
 from imagemill.errors import ImagemillError
@@ -21,15 +22,20 @@ def main() -> int:
         print("usage: python -m imagemill_airflow.signed_in COMMAND", file=sys.stderr)
         return 2
     try:
-        specs = home.specs_dir()
-        use_an_airflow(specs, home.home(specs))
-        from airflow.models.connection import Connection  # not before it is known which Airflow is meant
-
-        with google_connection(Connection.get_connection_from_secrets):
-            return subprocess.run(command, check=False).returncode
+        with redirect_stdout(sys.stderr):  # what Airflow says here is none of the command's output
+            return _run(command)
     except ImagemillError as error:
         print(f"imagemill: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _run(command: list[str]) -> int:
+    specs = home.specs_dir()
+    use_an_airflow(specs, home.home(specs))
+    from airflow.models.connection import Connection  # not before it is known which Airflow is meant
+
+    with google_connection(Connection.get_connection_from_secrets):
+        return subprocess.run(command, check=False).returncode
 
 
 if __name__ == "__main__":

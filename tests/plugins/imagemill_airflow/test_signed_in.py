@@ -19,11 +19,11 @@ def signed_in(folder, *command, **variables):
     )
 
 
-def test_a_command_sees_the_connections_key_and_its_exit_code_is_kept(tmp_path):
+def test_a_command_sees_the_connections_key_and_its_output_and_exit_code_are_kept(tmp_path):
     connection = {"conn_type": "google_cloud_platform", "extra": {"key_path": "/keys/mill.json"}}
     variables = {"AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection)}
     ended = signed_in(tmp_path, sys.executable, "-c", PRINT, **variables)
-    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (3, "/keys/mill.json"), ended.stderr
+    assert (ended.returncode, ended.stdout) == (3, "/keys/mill.json\n"), ended.stderr
 
 
 def test_a_connection_that_is_named_and_not_there(tmp_path):
