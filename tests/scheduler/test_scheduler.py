@@ -217,7 +217,7 @@ def test_two_triggers_at_once_queue_and_the_second_finds_nothing_to_do(airflow):
     def both_ended():
         return all(airflow.run(dag_id, run)["state"] in ("success", "failed") for run in (first, second))
 
-    airflow.wait(both_ended, "both runs to end", seconds=120)
+    airflow.wait(both_ended, "both runs to end", seconds=400)
     runs = [airflow.run(dag_id, run) for run in (first, second)]
     earlier, later = sorted(runs, key=lambda run: run["start_date"])
     assert later["start_date"] >= earlier["end_date"]

@@ -95,7 +95,7 @@ def test_a_bug_is_raised_here_and_says_where_it_was(plan, references, tmp_path):
         list(opened.take(SHARDS - 1, [references[SHARDS - 1]]))
         with pytest.raises(IndexError) as caught:
             list(opened.finish())
-    assert "step_process.py" in "".join(caught.value.__notes__)
+    assert "step_worker.py" in "".join(caught.value.__notes__)
 
 
 def test_an_error_keeps_its_family(plan, references, tmp_path):
