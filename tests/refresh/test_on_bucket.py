@@ -218,4 +218,4 @@ def test_no_permission_is_the_callers_mistake(gcs, on_bucket, published):
     ended = on_bucket("sync", OUTPUT, on_bucket.project / "x")
     gcs.strike()
     assert ended.code == 2
-    assert "grant it roles/storage.objectViewer (to write there, too: roles/storage.objectUser) on gs://mill" in ended.err
+    assert "(to write there, too: roles/storage.objectUser) on gs://mill" in ended.err
