@@ -11,6 +11,7 @@ import pytest
 import imagemill as library
 from imagemill.catalog import read_manifest
 from imagemill.manifest import MANIFEST
+from imagemill_airflow.shard_watch import LOOK_EVERY_SECONDS
 from tests.support.command import Command
 from tests.support.gcs.faults import Rule
 from tests.support.gcs.server import client_environment, emulator
@@ -138,7 +139,9 @@ def test_conversion_reads_each_image_once_and_uploads_each_shard_once(asked):
     assert max(images.values()) == 2
     uploads = Counter(request.name for request in asked["upload"])
     assert len([name for name in uploads if ".tfrecord-" in name]) == 25
-    assert set(uploads.values()) == {1}
+    # Planning writes down who asks, and the conversion by which job it was done.
+    again = {name.rpartition("/")[2]: count for name, count in uploads.items() if count != 1}
+    assert again == {"run.json": 2}
 
 
 def test_validation_reads_shards_by_a_handful_of_ranges(asked):
@@ -148,13 +151,17 @@ def test_validation_reads_shards_by_a_handful_of_ranges(asked):
     assert all(request.part for request in reads)
 
 
-def test_no_step_lists_anything_twice(asked):
+def test_no_step_lists_anything_twice(asked, down):
     pages = Counter((request.name, request.part) for request in asked["list"])
     # `upload_images` finds an empty prefix, `plan_conversion` lists what it needs the checksums of.
     images = [count for (name, _), count in pages.items() if name == "staging/many/images/"]
     assert sum(images) == 1 + 5
     # Elsewhere one page: planning and pruning look at the versions, validating and publishing at the new one.
     others = Counter(name for name, _ in pages.elements() if name != "staging/many/images/")
+    # And while the job runs, the looks at its progress, of which there are the more the longer it takes.
+    (version,) = (down / "many" / "versions").iterdir()
+    seconds = json.loads((version / "run.json").read_text())["job"]["seconds"]
+    others[f"datasets/many/versions/{version.name}/"] -= int(seconds // LOOK_EVERY_SECONDS)
     assert set(others.values()) <= {1, 2}
 
 
@@ -218,4 +225,4 @@ def test_no_permission_is_the_callers_mistake(gcs, on_bucket, published):
     ended = on_bucket("sync", OUTPUT, on_bucket.project / "x")
     gcs.strike()
     assert ended.code == 2
-    assert "(to write there, too: roles/storage.objectUser) on gs://mill" in ended.err
+    assert "roles/storage.objectViewer (to write there, too: roles/storage.objectUser) on gs://mill" in ended.err
