@@ -10,8 +10,8 @@ from imagemill.errors import ImagemillError, TemporaryFault, error_in_text, fami
 _STAGE = " [while running "
 """Begins what Beam adds to a message: the stage it came from."""
 
-# What a portable runner's log says when the connection to a worker ended: the worker died, its machine went away.
-_WORKER_LOST = re.compile(r"\bStatusRuntimeException: (CANCELLED|UNAVAILABLE)\b")
+# What Flink and Prism say of a worker that is gone (it died, its machine went away) or did not come up in time.
+_WORKER_LOST = re.compile(r"\bStatusRuntimeException: (CANCELLED|UNAVAILABLE)\b|\bdidn't get control connection\b")
 
 
 def find_failure(error: BaseException) -> ImagemillError | None:
@@ -28,7 +28,7 @@ def find_failure(error: BaseException) -> ImagemillError | None:
                 f"the runner cannot be reached ({said}); check --job_endpoint, and that a job server answers there"
             )
         if type(cause) is RuntimeError and _lost_worker(str(cause)):
-            return TemporaryFault("the runner lost a worker while the job ran; its log may say why")
+            return TemporaryFault("the runner lost a worker, or waited for one in vain; its log may say why")
     return None
 
 

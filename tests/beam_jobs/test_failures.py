@@ -46,8 +46,17 @@ RuntimeError: worker gone
         pytest.param(
             RuntimeError("Pipeline job failed in state FAILED: io.grpc.StatusRuntimeException: CANCELLED: call closed"),
             TemporaryFault,
-            "the runner lost a worker while the job ran; its log may say why",
+            "the runner lost a worker, or waited for one in vain; its log may say why",
             id="a worker that was lost",
+        ),
+        pytest.param(
+            RuntimeError(
+                "Pipeline job-001 failed in state FAILED: jobFailed job-001[job]: worker[job-001[job]_1] didn't get "
+                "control connection to localhost:43197 after 1m0s"
+            ),
+            TemporaryFault,
+            "the runner lost a worker, or waited for one in vain; its log may say why",
+            id="a worker that did not come up in time",
         ),
         pytest.param(
             RuntimeError(TRACEBACK.format(error="imagemill.storage.store.ObjectTooLarge: big")),
