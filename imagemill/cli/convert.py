@@ -12,7 +12,7 @@ import click
 from imagemill.cli.launch import run
 from imagemill.cli.output import json_option, show
 from imagemill.errors import CallerError
-from imagemill.spec import MAX_SHARDS
+from imagemill.limits import MAX_SHARDS
 from imagemill.storage.uri import normalise, split
 
 if TYPE_CHECKING:

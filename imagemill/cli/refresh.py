@@ -13,7 +13,7 @@ import click
 from imagemill.cli.launch import run
 from imagemill.cli.output import json_option, size
 from imagemill.errors import CallerError
-from imagemill.spec import MAX_SHARDS
+from imagemill.limits import MAX_SHARDS
 
 
 @click.command()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from imagemill.spec import MAX_SHARDS
+from imagemill.limits import MAX_SHARDS
 
 HASH_SPACE = 1 << 64
 """Key hashes are in `range(HASH_SPACE)`."""

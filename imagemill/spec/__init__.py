@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from imagemill.limits import MAX_SHARDS
 from imagemill.spec.alerts import Alerts
 from imagemill.spec.contradictions import Contradiction, contradictions, refuse
 from imagemill.spec.cron import cron_problem
@@ -23,9 +24,6 @@ NAME_PATTERN = "^[a-z][a-z0-9_]{0,62}$"
 
 SPLIT_PATTERN = "^[a-z][a-z0-9_]{0,31}$"
 SHA256_PATTERN = "^[0-9a-f]{64}$"
-
-MAX_SHARDS = 99_999
-"""Of a split: numbers of shards have five digits in file names, so that they sort."""
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 SplitName = Annotated[str, Field(pattern=SPLIT_PATTERN)]

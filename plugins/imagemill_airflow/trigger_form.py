@@ -11,7 +11,8 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from imagemill.spec import MAX_SHARDS, DatasetSpec
+from imagemill.limits import MAX_SHARDS
+from imagemill.spec import DatasetSpec
 
 RUNNERS = {
     "local": "local: on the worker, in one process or a few",

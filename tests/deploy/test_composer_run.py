@@ -121,7 +121,7 @@ def test_composers_airflow_finds_the_dag_and_refreshes_the_dataset(worker, setti
     worker.airflow("db", "migrate")
     worker.airflow("dag-processor", "--num-runs", "1")
     assert worker.listed("dags", "list-import-errors") == []
-    assert {dag["dag_id"] for dag in worker.listed("dags", "list")} == {DAG, "example_consumer"}
+    assert {dag["dag_id"] for dag in worker.listed("dags", "list")} == {DAG, "example_consumer", "watch_freshness"}
     assert [plugin["name"] for plugin in worker.listed("plugins") if "imagemill" in plugin["name"]] == ["imagemill"]
 
     worker.airflow("dags", "test", DAG)

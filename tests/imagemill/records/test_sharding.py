@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagemill.limits import MAX_SHARDS
 from imagemill.records.sharding import (
     HASH_SPACE,
-    MAX_SHARDS,
     MIN_RECORDS,
     ShardPolicy,
     index_name,

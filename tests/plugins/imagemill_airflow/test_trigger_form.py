@@ -8,7 +8,7 @@ import pytest
 from tests.support.airflow_home import HOME
 
 from airflow.sdk.exceptions import ParamValidationError  # isort: skip  (after its settings)
-from imagemill.spec import MAX_SHARDS  # isort: skip
+from imagemill.limits import MAX_SHARDS  # isort: skip
 from imagemill.spec import Conversion, DatasetSpec  # isort: skip
 from imagemill_airflow.approval import REASON, answer_form  # isort: skip
 from imagemill_airflow.trigger_form import APPROVALS, RUNNERS, VERIFICATIONS, trigger_form  # isort: skip
