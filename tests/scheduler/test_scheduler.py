@@ -279,7 +279,7 @@ def test_a_run_goes_on_as_it_began_when_its_spec_changes_before_the_approval(air
     run_id = airflow.trigger(dag_id)
     assert "too few circles" in asked(airflow, dag_id, run_id)["body"]
     moved = spec("asked", more=f"locations: {{output: {airflow.home}/elsewhere}}").replace("sample: 20", "sample: 7")
-    (airflow.specs / "asked.yaml").write_text(moved)
+    airflow.write_spec("asked", moved)
     answer(airflow, dag_id, run_id, "Approve", "enough after all")
     assert airflow.finished(dag_id, run_id) == "success"
     published = current(airflow, "asked")
@@ -340,7 +340,7 @@ def test_a_dataset_without_a_new_version_is_told_once(airflow, web, dots):
 
 def test_a_broken_spec_is_told_once_and_its_mending_too(airflow, mail, web):
     airflow.spec("torn", spec("torn"))
-    (airflow.specs / "torn.yaml").write_text(spec("torn").replace("splits:", "slits:"))
+    airflow.write_spec("torn", spec("torn").replace("splits:", "slits:"))
     airflow.wait(lambda: "torn.yaml" in watched(airflow), "the watch over the broken spec")
     for _ in range(2):
         assert airflow.finished("watch_freshness", airflow.trigger("watch_freshness")) == "failed"

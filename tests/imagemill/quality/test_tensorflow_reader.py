@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import pytest
@@ -119,3 +121,13 @@ def wrong_crc(png: bytes) -> bytes:
     with Image.open(io.BytesIO(damaged)) as image:
         image.load()
     return damaged
+
+
+def test_it_starts_without_keras_whose_import_takes_as_long_again():
+    script = (
+        "import io, sys\nfrom imagemill.quality.tensorflow_reader import main\nmain(io.StringIO(), sys.stdout)\n"
+        "print([name for name, module in sys.modules.items() if name.partition('.')[0] == 'keras' and module])"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "TensorFlow" in ended.stdout
+    assert ended.stdout.endswith("\n[]\n")
