@@ -50,6 +50,11 @@ _JOB_SERVER = ("PortableRunner", "FlinkRunner", "SparkRunner")
 """Reached through a job server, which knows options that nobody here does."""
 
 _PORTABLE = (*_JOB_SERVER, "PrismRunner")
+
+WORKER_IDLE_MILLIS = 20_000
+"""How long a cluster keeps workers for the next stage. Beam's default is to end them with every stage: on two task
+managers 15 workers are then started for this job instead of 3, and each installs the package anew."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -128,6 +133,9 @@ def run(arguments: Arguments) -> None:
         _check_prism(options)
     if arguments.runner in _PORTABLE:
         options.view_as(GoogleCloudOptions).job_name = _job_name(plan, folder)
+    if arguments.runner in _JOB_SERVER:
+        portable = options.view_as(PortableOptions)
+        portable.environment_cache_millis = portable.environment_cache_millis or WORKER_IDLE_MILLIS
     processes = arguments.processes or processes_for(plan, arguments.runner, options)
     where = f"{arguments.runner}, {processes} processes" if processes > 1 else arguments.runner
     _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, where)

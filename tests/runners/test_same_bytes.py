@@ -75,10 +75,12 @@ def test_on_prism(expected, mixture, convert, prism):
 
 def test_on_flink(expected, mixture, convert, flink):
     mixture.write_index(shuffle=4)
+    before = flink.workers_started()
     two = convert(mixture, "flink", *flink.options(parallelism=2), "--index_block_bytes=256")
     assert digests_of(two) == expected
     one = convert(mixture, "flink one", *flink.options(parallelism=1))
     assert digests_of(one) == expected
+    assert flink.workers_started() - before < 6  # one for each task manager and job; one for each stage would be 15
 
 
 def kill_a_writer(version):
@@ -121,7 +123,7 @@ def test_flink_restarts_a_job_of_which_elements_fail(expected, mixture, convert,
 
 
 def wait_for_a_failure(version):
-    """Waits until an element has failed: the job then needs at least another seven seconds, in which it restarts."""
+    """Waits until an element has failed: the job then needs at least another six seconds, in which it restarts."""
     deadline = time.monotonic() + 300
     while not failed(version):
         assert time.monotonic() < deadline

@@ -25,6 +25,9 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
+WORKER_FOLDERS = "worker.*"
+"""What the start script makes beside itself, one for each worker."""
+
 _START_WORKER = """\
 #!/bin/sh
 # What Beam's image does for each worker: an environment of its own on top of the installed packages, so that

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support.runners import FLINK, JOB_SERVER, WORKER
 from tests.support.servers import LOOPBACK, Server, free_ports, running, wait_for_port, wait_until
-from tests.support.worker_environment import write_start_script
+from tests.support.worker_environment import WORKER_FOLDERS, write_start_script
 
 CONFIG = Path(__file__).with_name("config.yaml")
 POOL = Path(__file__).with_name("pool.py")
@@ -52,6 +52,7 @@ class FlinkCluster:
     pool_port: int
     rest_port: int
     package: Path
+    folder: Path
     servers: dict[str, Server] = field(default_factory=dict)
 
     def options(self, *, parallelism: int) -> list[str]:
@@ -74,6 +75,10 @@ class FlinkCluster:
         """Returns the state of each job that Flink has seen, in Flink's words."""
         return [job["state"] for job in _get(self.rest_port, "/jobs/overview").get("jobs", [])]
 
+    def workers_started(self) -> int:
+        """Returns how many SDK workers the pools have started so far."""
+        return len(list(self.folder.glob(WORKER_FOLDERS)))
+
     def logs(self) -> str:
         """Returns the end of each server's log."""
         return "\n".join(server.tail() for server in self.servers.values())
@@ -84,7 +89,7 @@ def flink_cluster(folder: Path, *, package: Path, task_managers: int = 2) -> Ite
     """Starts a cluster whose logs and scratch files are in `folder`, and ends it."""
     rest, rpc, blob, job, artifact, pool = free_ports(6)
     (folder / "config.yaml").write_text(CONFIG.read_text())
-    cluster = FlinkCluster(job_port=job, pool_port=pool, rest_port=rest, package=package)
+    cluster = FlinkCluster(job_port=job, pool_port=pool, rest_port=rest, package=package, folder=folder)
     common = {"rest.port": rest, "jobmanager.rpc.port": rpc, "blob.server.port": blob, "io.tmp.dirs": folder}
     with ExitStack() as stack:
 
