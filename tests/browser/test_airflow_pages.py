@@ -189,6 +189,7 @@ def test_the_conversion_links_to_staging_output_and_report(page, airflow, run):
 def test_a_person_reads_the_question_and_approves_without_a_word(page, airflow, run, storage, monkeypatch):
     page.goto(f"{airflow.url}/required_actions")
     question = page.get_by_role("link").filter(has_text="Publish 2")
+    expect(question).to_be_visible()
     shoot(page, "8-required-actions")
     question.click()
     expect(page.get_by_text("nothing is published yet")).to_be_visible()
