@@ -52,8 +52,8 @@ _JOB_SERVER = ("PortableRunner", "FlinkRunner", "SparkRunner")
 _PORTABLE = (*_JOB_SERVER, "PrismRunner")
 
 WORKER_IDLE_MILLIS = 20_000
-"""How long a cluster keeps workers for the next stage. Beam's default is to end them with every stage: on two task
-managers 15 workers are then started for this job instead of 3, and each installs the package anew."""
+"""How long a cluster keeps workers for the next stage. Beam's default is to end them with every stage: two jobs of the
+tests then start 15 workers instead of 3, and each installs the package anew."""
 
 _log = logging.getLogger(__name__)
 
@@ -128,14 +128,11 @@ def run(arguments: Arguments) -> None:
     if arguments.runner != DEFAULT_RUNNER:
         load_cloud_storage()
     runner = _runner(arguments.runner)
-    options = _Options([*arguments.beam, f"--runner={arguments.runner}"])
+    options = pipeline_options(arguments)
     if arguments.runner == "PrismRunner":
         _check_prism(options)
     if arguments.runner in _PORTABLE:
         options.view_as(GoogleCloudOptions).job_name = _job_name(plan, folder)
-    if arguments.runner in _JOB_SERVER:
-        portable = options.view_as(PortableOptions)
-        portable.environment_cache_millis = portable.environment_cache_millis or WORKER_IDLE_MILLIS
     processes = arguments.processes or processes_for(plan, arguments.runner, options)
     where = f"{arguments.runner}, {processes} processes" if processes > 1 else arguments.runner
     _log.info("converting %d rows of %s into %s on %s", plan.rows, plan.dataset, folder, where)
@@ -147,6 +144,12 @@ def run(arguments: Arguments) -> None:
                 _run_on_cluster(pipeline, arguments.runner, options)
             else:
                 _finish(pipeline.run(), arguments.runner)
+
+
+def pipeline_options(arguments: Arguments) -> PipelineOptions:
+    """Returns Beam's options: our defaults come first, so that what the caller says, be it zero, holds."""
+    ours = [f"--environment_cache_millis={WORKER_IDLE_MILLIS}"] if arguments.runner in _JOB_SERVER else []
+    return _Options([*ours, *arguments.beam, f"--runner={arguments.runner}"])
 
 
 def _work(plan: ConversionPlan, folder: str, processes: int, *, in_memory: bool) -> AbstractContextManager[Work]:

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
 
 from imagemill.garbage import end_at_once, few_collections
@@ -45,8 +44,10 @@ def quiet() -> dict[str, str]:
 
 def main(requests: TextIO, answers: TextIO) -> None:
     end_at_once()
-    _import_tensorflow()
-    import tensorflow as tf
+    # TensorFlow imports Keras where there is one, for almost as many seconds again; it does without where that fails.
+    sys.modules["keras"] = None  # type: ignore[assignment]  # makes an import fail; typeshed knows modules only
+    with few_collections():
+        import tensorflow as tf
 
     _say(answers, {"reader": f"TensorFlow {tf.__version__}"})
     line = requests.readline()
@@ -57,13 +58,6 @@ def main(requests: TextIO, answers: TextIO) -> None:
         _say(answers, {"record": asdict(found)})
     for path, compression in request["whole"]:
         _say(answers, {"whole": _count(path, compression)})
-
-
-def _import_tensorflow() -> None:
-    """Imports TensorFlow without Keras, which it imports where there is one, for almost as many seconds again."""
-    sys.modules["keras"] = None  # type: ignore[assignment]  # makes an import fail; typeshed knows modules only
-    with few_collections():
-        import_module("tensorflow")
 
 
 def read_sample(path: str) -> Iterator[ReadBack]:

@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
-from beam_jobs.convert_images import main, processes_for
+from beam_jobs.convert_images import WORKER_IDLE_MILLIS, main, parse_arguments, pipeline_options, processes_for
 from imagemill.conversion.resolution import Placement
 from imagemill.errors import FAILURE
 from imagemill.manifest import MANIFEST
@@ -133,6 +133,19 @@ def test_a_large_dataset_gets_the_cores_of_this_machine(mixture, tmp_path, runne
     plan = mixture.plan(tmp_path / "v")
     assert processes_for(plan, runner, PipelineOptions(options)) == 1
     assert processes_for(plan.model_copy(update={"rows": 1_000_000}), runner, PipelineOptions(options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["--runner=PortableRunner"], WORKER_IDLE_MILLIS, id="a cluster"),
+        pytest.param(["--runner=PortableRunner", "--environment_cache_millis=0"], 0, id="as the caller says"),
+        pytest.param(["--runner=FnApiRunner"], 0, id="on this machine"),
+    ],
+)
+def test_a_cluster_keeps_workers_for_the_next_stage(arguments, expected):
+    options = pipeline_options(parse_arguments(["--plan=none", *arguments]))
+    assert int(options.view_as(PortableOptions).environment_cache_millis) == expected  # Beam keeps it as text
 
 
 def test_a_killed_process_stops_the_job_and_is_no_bug(mixture, convert, capfd, monkeypatch):
