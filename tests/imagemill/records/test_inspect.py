@@ -8,6 +8,7 @@ from imagemill.records.inspect import InspectedRecord, inspect_shard, save_image
 from imagemill.records.sharding import index_beside
 from imagemill.rows import Row
 from imagemill.storage import MissingObject
+from tests.support.tensorflow_oracle import leave_out
 from tests.support.versions import build_version, stage
 
 ROWS = [Row(f"{number}.png", "cat", "train") for number in range(20)]
@@ -47,6 +48,7 @@ def test_a_key_is_looked_up_in_the_index_and_one_record_is_read(version, tmp_pat
     *before, last = inspect_shard(str(version / NAME), count=100)
     key = last.features["image/filename"]
     data = (version / NAME).read_bytes()
+    leave_out(tmp_path)
     (tmp_path / NAME).write_bytes(bytes(before[-1].offset) + data[before[-1].offset :])  # the first records are gone
     (tmp_path / index_beside(NAME)).write_bytes((version / index_beside(NAME)).read_bytes())
     assert list(inspect_shard(str(tmp_path / NAME), count=5, key=key)) == [last]

@@ -14,7 +14,10 @@ from imagemill.records.shard_writer import Reference, ShardFiles, record_order, 
 from imagemill.records.tfrecord import frame, read_records
 from imagemill.rows import Row
 from imagemill.storage import open_store
+from tests.support.gate import build, toys
 from tests.support.pictures import encode, noise
+from tests.support.tampering import edit_index, edit_records, flip_bit, payload_position, reseal, shard
+from tests.support.tensorflow_oracle import read_shards_under
 
 tf = pytest.importorskip("tensorflow")
 
@@ -143,3 +146,36 @@ def test_tensorflow_reads_our_shards(compression, tmp_path):
         assert (int(example["image/class/label"]), int(example["image/height"])) == (4, 24)
         found[example["image/filename"].numpy().decode()] = example["image/encoded"].numpy()
     assert found == pictures
+
+
+def _another_label(records):
+    records[0]["image/class/label"] = [2]
+
+
+def _another_image(records):
+    records[3]["image/encoded"] = records[4]["image/encoded"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda version, name: edit_records(version, name, _another_label), id="another label"),
+        pytest.param(lambda version, name: edit_records(version, name, _another_image), id="another image"),
+        pytest.param(lambda version, name: edit_index(version, name, lambda rows: rows.pop()), id="one too many"),
+        pytest.param(lambda version, name: edit_index(version, name, list.reverse), id="another order"),
+        pytest.param(
+            lambda version, name: flip_bit(version, name, payload_position(version, name, 5)) or reseal(version, name),
+            id="a flipped bit",
+        ),
+    ],
+)
+def test_what_is_asked_of_every_shard_of_every_test_finds(damage, tmp_path, monkeypatch):
+    built = build(tmp_path, toys())
+    assert read_shards_under(tmp_path) == 4
+    name = shard(built)
+    damage(built, name)
+    assert read_shards_under(tmp_path) == 0  # a test has damaged it
+    monkeypatch.setattr("tests.support.tensorflow_oracle._left_out", set())
+    with pytest.raises((AssertionError, tf.errors.DataLossError)) as caught:
+        read_shards_under(tmp_path)
+    assert name.removeprefix("toys-").partition(".")[0] in caught.value.__notes__[0]

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
+from imagemill.manifest import MANIFEST
 from tests.support.gcs.faults import Operation, Request, Rule
 from tests.support.gcs.front import CONTROL
 from tests.support.servers import LOOPBACK, free_ports, running, wait_until
@@ -52,6 +54,23 @@ class Emulator:
         """Returns how many requests the rules have hit."""
         return json.loads(self._ask("GET", CONTROL))["struck"]
 
+    def copy_shards(self, folder: Path) -> None:
+        """Copies every shard with its index, and the manifests, into a folder: one below it for each bucket."""
+        for bucket in self._list("b"):
+            for name in self._list(f"b/{bucket}/o"):
+                last = name.rpartition("/")[2]
+                if last == MANIFEST or ".tfrecord-" in last or ".index-" in last:
+                    path = folder / bucket / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(self._ask("GET", f"/download/storage/v1/b/{bucket}/o/{quote(name, '')}?alt=media"))
+
+    def _list(self, what: str) -> Iterator[str]:
+        token = ""
+        while token is not None:
+            page = json.loads(self._ask("GET", f"/storage/v1/{what}?pageToken={quote(token)}"))
+            yield from (item["name"] for item in page.get("items", []))
+            token = page.get("nextPageToken")
+
     def _ask(self, method: str, path: str, content: Any = None) -> bytes:
         data = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
@@ -73,7 +92,7 @@ def client_environment(url: str) -> dict[str, str]:
 
 @contextmanager
 def emulator(folder: Path, *, backend: Backend = "filesystem", buckets: Sequence[str] = ()) -> Iterator[Emulator]:
-    """Runs an emulator that holds nothing yet; its log is in `folder`."""
+    """Runs an emulator that holds nothing yet; its log is in `folder`, and what shards it held in the end."""
     (port,) = free_ports(1)
     found = Emulator(f"http://{LOOPBACK}:{port}")
     options = ["--port", str(port), "--backend", backend]
@@ -83,3 +102,5 @@ def emulator(folder: Path, *, backend: Backend = "filesystem", buckets: Sequence
     with running("emulator", command, log=log, env=os.environ | {"PYTHONPATH": str(ROOT)}) as server:
         wait_until(lambda: b"# serving" in log.read_bytes(), server)
         yield found
+        found.strike()
+        found.copy_shards(folder / "buckets")
