@@ -11,6 +11,11 @@ from imagemill.steps.plan_cache import cached_plan
 from tests.support.gate import build, toys
 
 
+def published(tmp_path, *, shards):
+    version = build(tmp_path, toys(30), version=f"20260101T000000Z-{shards:08x}", shards=shards)
+    return parse_manifest((version.folder / "manifest.json").read_bytes(), where="m")
+
+
 @pytest.fixture
 def inputs(tmp_path):
     version = build(tmp_path, toys(30))
@@ -42,6 +47,14 @@ def test_the_same_question_is_answered_from_memory(tmp_path, inputs, counted):
     assert len(counted) == 1
 
 
+def test_the_version_that_a_plan_became_makes_nobody_count_again(tmp_path, inputs, counted):
+    inputs["published"] = None
+    first = cached_plan(tmp_path / "planned.json", **inputs)
+    inputs["published"] = published(tmp_path, shards=1)
+    assert cached_plan(tmp_path / "planned.json", **inputs) == plan_conversion(**inputs) == first
+    assert len(counted) == 1
+
+
 def other_image(inputs, tmp_path):
     next((tmp_path).rglob("00003.png")).write_bytes(b"other")
 
@@ -67,6 +80,8 @@ CHANGES = [
     lambda inputs, _: inputs.update(dataset="toons"),
     lambda inputs, _: inputs.update(declared_labels=("cat", "dog", "owl", "yak")),
     lambda inputs, _: inputs.update(published=None),
+    lambda inputs, tmp_path: inputs.update(published=published(tmp_path, shards=3)),
+    lambda inputs, _: inputs["published"].labels.append("yak"),
     lambda inputs, _: inputs.update(limit=3),
     lambda inputs, _: inputs.update(shards=Shards(count={"train": 7})),
     lambda inputs, _: inputs.update(
