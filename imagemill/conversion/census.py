@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from imagemill.accounting import Tally
@@ -11,6 +11,7 @@ from imagemill.conversion.survey import parse_item
 from imagemill.errors import CallerError, UnusableData
 from imagemill.index import parse_row
 from imagemill.records.digest import row_digest
+from imagemill.records.sharding import shard_of
 from imagemill.rows import Rejected
 from imagemill.storage import ObjectInfo, is_local, open_store
 
@@ -42,20 +43,33 @@ class Images:
 
 @dataclass(slots=True)
 class SplitCount:
-    """Rows of one split, the images among them, and the bytes of those that will be read."""
+    """What one split comes to.
+
+    Attributes:
+        rows: Its rows.
+        images: The images among them.
+        bytes: Bytes of those that will be read.
+        occupied: Shards that one of those belongs to, where somebody said how many shards there are to be.
+    """
 
     rows: int = 0
     images: int = 0
     bytes: int = 0
+    occupied: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class Census:
-    """Counts what the sorted rows will come to, by the rules the job follows."""
+    """Counts what the sorted rows will come to, by the rules the job follows.
+
+    Attributes:
+        shards: How many shards a split is to have, where somebody said so.
+    """
 
     placement: Placement
     images: Images
     max_image_bytes: int
+    shards: Mapping[str, int]
     rows: int = 0
     tally: Tally = field(default_factory=Tally)
     splits: dict[str, SplitCount] = field(default_factory=dict)
@@ -112,7 +126,8 @@ class Census:
 
     def _count_image(self, row: PlacedRow) -> None:
         info = self.images.find(row.filename)
-        counted = self.splits.setdefault(self.placement.split_name(row.split_number), SplitCount())
+        split = self.placement.split_name(row.split_number)
+        counted = self.splits.setdefault(split, SplitCount())
         counted.rows += 1
         if info is None:
             self.missing = self.missing or row.filename
@@ -123,6 +138,8 @@ class Census:
             size, crc32c = info.size, info.crc32c if readable and info.crc32c is not None else -1
             counted.images += 1
             counted.bytes += info.size if readable else 0
+            if readable and split in self.shards:
+                counted.occupied.add(shard_of(row.hashed, self.shards[split]))
         self.tally.add_content(row_digest(index_row(row), size=size, crc32c=crc32c))
 
     def _refuse(self, rejected: Rejected) -> None:

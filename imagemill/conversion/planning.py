@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from imagemill.conversion.blocks import Block, read_lines
-from imagemill.conversion.census import Census, Images
+from imagemill.conversion.census import Census, Images, SplitCount
 from imagemill.conversion.resolution import Placement
 from imagemill.conversion.survey import Survey
 from imagemill.errors import CallerError
@@ -59,7 +59,7 @@ def plan_conversion(
         published=published.labels if published else (), declared=declared_labels, source=source, seen=survey.labels
     )
     placement = Placement(labels=labels, settings=settings, sample_below=survey.sample_below)
-    census = Census(placement, Images(images_uri), settings.max_image_bytes)
+    census = Census(placement, Images(images_uri), settings.max_image_bytes, shards.count)
     census.count(ordered)
     census.require_records(index_uri=index_uri, images_uri=images_uri)
     plan = ConversionPlan(
@@ -110,19 +110,26 @@ def _read_labels(uri: str | None) -> tuple[str, ...]:
 
 
 def _split_plans(census: Census, shards: Shards, published: Manifest | None) -> tuple[SplitPlan, ...]:
-    policy = ShardPolicy(target_bytes=shards.target_bytes, target_records=shards.target_records)
-    previous = Counter(shard.split for shard in published.shards) if published else Counter[str]()
     unknown = sorted(set(shards.count) - set(census.placement.splits))
     if unknown:
         known = ", ".join(census.placement.splits)
         raise CallerError(f"a shard count is given for the split {unknown[0]!r}, which is not one of: {known}")
+    previous = Counter(shard.split for shard in published.shards) if published else Counter[str]()
     return tuple(
         SplitPlan(
             name=name,
             rows=counted.rows,
             bytes=counted.bytes,
-            shards=shards.count.get(name)
-            or policy.shards_for(total_bytes=counted.bytes, records=counted.images, previous=previous.get(name)),
+            # The rows of a sample have the smallest hashes of all: they are in the first shard, however many there are.
+            shards=1 if census.placement.sampled else _count_shards(counted, name, shards, previous.get(name)),
         )
         for name, counted in sorted(census.splits.items())
     )
+
+
+def _count_shards(counted: SplitCount, split: str, shards: Shards, previous: int | None) -> int:
+    asked = shards.count.get(split)
+    if asked is not None and len(counted.occupied) == asked:
+        return asked
+    policy = ShardPolicy(target_bytes=shards.target_bytes, target_records=shards.target_records)
+    return policy.shards_for(total_bytes=counted.bytes, records=counted.images, previous=previous)

@@ -66,6 +66,11 @@ class Placement:
         number = self._split_number(row) if split or self._only is None else self._only
         return PlacedRow(hashed, filename, label, split, group, UNKNOWN if label_id is None else label_id, number)
 
+    @property
+    def sampled(self) -> bool:
+        """Tells whether only a part of the rows is placed."""
+        return self._sample_below is not None
+
     def samples(self, rejected: Rejected) -> bool:
         """Tells whether a row that cannot be read as one is in the sample."""
         return self._sample_below is None or rejected_hash(rejected) < self._sample_below

@@ -204,7 +204,8 @@ class Shards(SpecPart):
     target_records: int = Field(10_000, gt=0)
     """Preferred records in one shard, so that small images still spread over the workers."""
     count: dict[SplitName, Annotated[int, Field(ge=1, le=MAX_SHARDS)]] = Field(default_factory=dict)
-    """Fixed counts by split, instead of the targets."""
+    """Fixed counts by split, instead of the targets. Where the images are too few, so that a shard would be empty, the
+    targets decide after all."""
 
 
 class Conversion(SpecPart):

@@ -13,7 +13,7 @@ from imagemill.external_sort import sorted_lines
 from imagemill.manifest import FileEntry, Manifest, ShardEntry
 from imagemill.plan import PLAN, parse_plan
 from imagemill.records.digest import row_digest
-from imagemill.records.sharding import key_hash
+from imagemill.records.sharding import key_hash, shard_of
 from imagemill.rows import Reason, Rejected, Row
 from imagemill.spec import Shards
 from imagemill.storage import open_store
@@ -112,6 +112,34 @@ def test_labels_and_shard_counts_are_carried_on(inputs):
     assert plan.splits[0].shards == 3
     assert plan.labels == ("dog", "eel", "ant")
     assert not plan.labels_closed
+
+
+@pytest.mark.parametrize(("images", "count"), [(12, 1), (400, 16)])
+def test_a_count_that_would_leave_a_shard_empty_gives_way_to_the_targets(inputs, images, count):
+    for number in range(images):
+        inputs.add(f"{number}.png", b"x", "cat,train")
+    inputs.write_index()
+    plan = inputs.plan(inputs.root / "v", shards=Shards(count={"train": 16}))
+    assert plan.splits[0].shards == count
+
+
+def test_what_will_not_be_read_fills_no_shard(inputs):
+    names = [f"{number}.png" for number in range(100)]
+    for name in names:
+        too_large = shard_of(key_hash(name), 4) == 3
+        inputs.add(name, bytes(SETTINGS.max_image_bytes + too_large), "cat,train")
+    inputs.write_index()
+    assert inputs.plan(inputs.root / "v", shards=Shards(count={"train": 4})).splits[0].shards == 1
+    assert inputs.plan(inputs.root / "v", shards=Shards(count={"train": 3})).splits[0].shards == 3
+
+
+def test_a_sample_is_one_shard_since_others_would_be_empty(inputs):
+    for number in range(600):
+        inputs.add(f"{number}.png", b"x", "cat,train")
+    inputs.write_index()
+    for shards in (Shards(count={"train": 2}), Shards(target_records=100)):
+        assert inputs.plan(inputs.root / "v", shards=shards).splits[0].shards > 1
+        assert inputs.plan(inputs.root / "v", shards=shards, limit=300).splits[0].shards == 1
 
 
 def test_the_sources_labels_fix_the_ids(inputs):
