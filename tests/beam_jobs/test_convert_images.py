@@ -21,7 +21,7 @@ from imagemill.errors import FAILURE
 from imagemill.manifest import MANIFEST
 from imagemill.plan import PLAN
 from imagemill.records.example import decode_features
-from imagemill.records.sharding import key_hash
+from imagemill.records.sharding import key_hash, shard_of
 from imagemill.records.tfrecord import read_records
 from imagemill.rows import UNASSIGNED
 from imagemill.spec import Shards
@@ -194,14 +194,16 @@ def test_a_killed_job_leaves_no_version_and_can_be_run_again(inputs, convert, tm
     assert digests_of(version) == expected
 
 
-def test_planned_shards_exist_even_where_no_row_falls(inputs, convert):
-    for number in range(5):
-        inputs.add_good(f"{number}.png", picture(number), "cat,train")
+def test_planned_shards_exist_even_where_no_image_is_left(inputs, convert):
+    for number in range(60):
+        name = f"{number}.png"
+        lost = shard_of(key_hash(name), 4) == 2
+        inputs.add(name, b"nonsense" if lost else picture(number), "cat,train")
     inputs.write_index()
-    version = convert(inputs, shards=Shards(count={"train": 16}))
+    version = convert(inputs, shards=Shards(count={"train": 4}))
     shards = manifest_of(version).shards
-    assert [shard.name for shard in shards] == [f"mixture-train.tfrecord-{number:05d}-of-00016" for number in range(16)]
-    assert sum(shard.records for shard in shards) == 5
+    assert [shard.name for shard in shards] == [f"mixture-train.tfrecord-{number:05d}-of-00004" for number in range(4)]
+    assert [shard.records == 0 for shard in shards] == [False, False, True, False]
     assert all((version / shard.name).stat().st_size == shard.bytes for shard in shards)
 
 
