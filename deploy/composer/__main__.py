@@ -56,7 +56,7 @@ def cli() -> None:
 @_environment_options
 def check(**options: Any) -> None:
     """Check the environment's version and packages against what imagemill needs."""
-    environment, packages = _look(**options)
+    environment, packages = _look(**options), _listed(**options)
     _refuse(environment, packages)
     click.echo(f"{environment.name} ({environment.image}) fits")
 
@@ -69,7 +69,7 @@ def check(**options: Any) -> None:
 @click.option("--store", metavar="URI", help="Where datasets go, such as gs://bucket/imagemill.")
 def deploy(*, specs: Path, store: str | None, **options: Any) -> None:
     """Check, lay out and upload; then say which two commands are left."""
-    environment, packages = _look(**options)
+    environment, packages = _look(**options), _listed(**options)
     _refuse(environment, packages)
     with tempfile.TemporaryDirectory() as folder:
         lay_out(Path(folder), specs=specs.absolute(), variables=environment.variables | _wanted(environment, store))
@@ -83,7 +83,7 @@ def deploy(*, specs: Path, store: str | None, **options: Any) -> None:
 @click.option("--to", "deployment", metavar="ID", help="By default the one before the current.")
 def rollback(*, deployment: str | None, **options: Any) -> None:
     """Put back what was deployed before."""
-    environment, _ = _look(**options)
+    environment = _look(**options)
     target = Target(environment.bucket)
     with tempfile.TemporaryDirectory() as folder:
         target.unpack(deployment or target.previous(), Path(folder))
@@ -94,7 +94,7 @@ def rollback(*, deployment: str | None, **options: Any) -> None:
 @_environment_options
 def status(**options: Any) -> None:
     """List the deployments; the first is the current one."""
-    environment, _ = _look(**options)
+    environment = _look(**options)
     for number, each in enumerate(Target(environment.bucket).record().deployments):
         click.echo(f"{'*' if number == 0 else ' '} {each.id}  {each.at:%Y-%m-%d %H:%M} UTC  {each.by}")
 
@@ -105,22 +105,29 @@ def requirements() -> None:
     REQUIREMENTS.write_text(requirements_text())
 
 
-def _look(
-    *, name: str | None, location: str | None, project: str | None, described: Path | None, packages: Path | None
-) -> tuple[Environment, Packages | None]:
-    listed = read_packages(_text(packages), where=str(packages)) if packages else None
+def _look(*, described: Path | None, packages: Path | None, **options: Any) -> Environment:
+    del packages  # of which going back asks nothing: it must work where the workers do not
     if described:
-        return read_environment(_text(described), where=str(described)), listed
+        return read_environment(_text(described), where=str(described))
+    asked = ("composer", "environments", "describe", *_place(**options), "--format=json")
+    return read_environment(_gcloud(*asked), where="gcloud")
+
+
+def _listed(*, described: Path | None, packages: Path | None, **options: Any) -> Packages | None:
+    """Returns what is installed; None where only a description was given."""
+    if packages:
+        return read_packages(_text(packages), where=str(packages))
+    if described:
+        return None
+    return read_packages(
+        _gcloud("beta", "composer", "environments", "list-packages", *_place(**options)), where="gcloud"
+    )
+
+
+def _place(*, name: str | None, location: str | None, project: str | None) -> list[str]:
     if not name or not location:
         raise CallerError("name the environment by --environment and --location, or give a file by --described")
-    arguments = [name, "--location", location, *(["--project", project] if project else [])]
-    found = read_environment(
-        _gcloud("composer", "environments", "describe", *arguments, "--format=json"), where="gcloud"
-    )
-    if listed is None:
-        printed = _gcloud("beta", "composer", "environments", "list-packages", *arguments)
-        listed = read_packages(printed, where="gcloud")
-    return found, listed
+    return [name, "--location", location, *(["--project", project] if project else [])]
 
 
 def _text(path: Path) -> str:
@@ -165,9 +172,10 @@ def _say(environment: Environment, outcome: Outcome) -> None:
 def _left(environment: Environment, packages: Packages | None, store: str | None) -> list[str]:
     """Returns the commands that are left to the user; those that have nothing to do are told as such."""
     update = f"gcloud composer environments update {environment.arguments}"
-    lines = [f"{update} --update-pypi-packages-from-file {shlex.quote(str(REQUIREMENTS))}"]
-    if not to_install(environment, packages, _asked()):
-        lines = ["# packages: everything is installed"]
+    missing = to_install(environment, packages, _asked())
+    # Not from a file: that would take away the packages that others asked for.
+    each = " ".join(f"--update-pypi-package {shlex.quote(str(requirement))}" for requirement in missing)
+    lines = [f"{update} {each}" if missing else "# packages: everything is installed"]
     wanted = _wanted(environment, store)
     changed = {name: value for name, value in wanted.items() if environment.variables.get(name) != value}
     settings = ",".join(f"{name}={value}" for name, value in changed.items())

@@ -102,7 +102,7 @@ def test_everything_lies_where_composer_looks_for_it(project):
 def test_the_two_commands_that_are_left_are_printed(project):
     ended = project("deploy", "--store", "gs://datasets/mill")
     update = "gcloud composer environments update mill --location europe-west1 --project my-project"
-    assert f"{update} --update-pypi-packages-from-file {REQUIREMENTS}\n" in ended.out
+    assert f"{update} --update-pypi-package 'obstore>=0.12'\n" in ended.out
     variables = "IMAGEMILL_HOME=/tmp/imagemill,IMAGEMILL_STORE=gs://datasets/mill"
     assert f"{update} --update-env-variables={variables}\n" in ended.out
 
@@ -290,7 +290,7 @@ def test_our_own_package_in_an_older_version_is_to_be_updated(project):
     project.packages.write_text(project.packages.read_text() + "obstore==0.11.0\n")
     ended = project("deploy")
     assert ended.code == 0, ended.err
-    assert f"--update-pypi-packages-from-file {REQUIREMENTS}\n" in ended.out
+    assert "--update-pypi-package 'obstore>=0.12'\n" in ended.out
 
 
 def test_a_package_that_somebody_asked_for_in_a_version_that_does_not_fit(project):
