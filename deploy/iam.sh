@@ -38,14 +38,35 @@ done
 [[ -z $deployer || $deployer == *:* ]] || fail "--deployer is '$deployer'; write user:, group: or serviceAccount: before it"
 [[ -z $registry || $registry == */* ]] || fail "--registry is '$registry'; write it as LOCATION/NAME"
 
-run() {
-    if [[ -n $apply ]]; then "$@"; else printf '%q ' "$@" && echo; fi
+# An account that was just made may be unknown for a minute to policies that name it, as Google says:
+# https://cloud.google.com/iam/docs/service-accounts-create
+run() { # run COMMAND...: prints it, or runs it
+    local said wait
+    if [[ -z $apply ]]; then
+        printf '%q ' "$@" && echo
+        return
+    fi
+    for wait in 1 2 4 8 16 32 ''; do
+        if said=$("$@" 2>&1 >/dev/null); then
+            [[ -z $said ]] || echo "$said" >&2
+            return
+        fi
+        [[ -n $wait && $said == *"ervice account "*" does not exist"* ]] || break
+        echo "iam.sh: a new account is not known everywhere yet; again in $wait s" >&2
+        sleep "$wait"
+    done
+    echo "$said" >&2
+    fail "this failed, and what comes after it was not tried; mend it and run the script again: $(printf '%q ' "$@")"
 }
+there() { [[ -n $apply ]] && "$@" >/dev/null 2>&1; }
 
 account() { # account NAME TEXT: makes a service account that is not there yet
-    local email=$1@$project.iam.gserviceaccount.com
-    [[ -z $apply ]] || ! gcloud iam service-accounts describe "$email" --project="$project" >/dev/null 2>&1 || return 0
-    run gcloud iam service-accounts create "$1" --project="$project" --display-name="$2"
+    there gcloud iam service-accounts describe "$1@$project.iam.gserviceaccount.com" --project="$project" ||
+        run gcloud iam service-accounts create "$1" --project="$project" --display-name="$2"
+}
+role() { # role ID TEXT PERMISSIONS: makes a role of the project that is not there yet
+    there gcloud iam roles describe "$1" --project="$project" ||
+        run gcloud iam roles create "$1" --project="$project" --title="$2" --permissions="$3" --stage=GA
 }
 member() { echo "serviceAccount:$1@$project.iam.gserviceaccount.com"; }
 
@@ -80,5 +101,8 @@ if [[ -n $composer ]]; then
 fi
 if [[ -n $deployer ]]; then
     on_bucket "$composer" "$deployer" roles/storage.objectUser
-    on_project "$deployer" roles/composer.user
+    # roles/composer.user does not allow listing packages, which runs a command on a worker.
+    role imagemillDeployer "imagemill: whoever deploys" \
+        composer.environments.get,composer.environments.executeAirflowCommand
+    on_project "$deployer" "projects/$project/roles/imagemillDeployer"
 fi
