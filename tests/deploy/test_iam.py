@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.gcloud import alone, needs_gcloud
+from tests.support.google_cloud.environments import IMAGES
+from tests.support.pages import commands
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "iam.sh"
@@ -112,24 +114,31 @@ def test_applied_twice_it_makes_each_account_and_the_role_once(tmp_path):
     assert second == [line for line in first if " create " not in line]
 
 
+IN_MESSAGES = (
+    "gcloud auth application-default login",
+    "gcloud storage buckets create gs://my-temp --location=europe-west1 --project=my-project",
+    "gcloud composer environments update mill --location europe-west1 --project my-project "
+    "--update-pypi-package 'apache-beam[gcp]<2.78,>=2.75'",
+)
+"""What errors tell their reader to run, beside what pages have."""
+
+
 @needs_gcloud
 def test_gcloud_understands_every_command(tmp_path):
     lines = script(EVERYTHING).stdout.splitlines()
-    update = "gcloud composer environments update mill --location europe-west1 --project my-project"
-    lines += [
-        f"{update} --update-pypi-package 'obstore>=0.12'",
-        f"{update} --update-env-variables=IMAGEMILL_HOME=/tmp/imagemill,IMAGEMILL_STORE=gs://my-data/mill",
-        "gcloud composer environments describe mill --location europe-west1 --format=json",
-        "gcloud beta composer environments list-packages mill --location europe-west1",
-    ]
-    commands = tmp_path / "commands.json"
-    commands.write_text(json.dumps([{"command_string": line.strip()} for line in lines]))
+    for page in (ROOT / "docs").glob("*.md"):
+        lines += [
+            line.partition(" > ")[0].replace("IMAGE", IMAGES[0]) for line in commands(page.name, having="gcloud ")
+        ]
+    lines += IN_MESSAGES
+    told = tmp_path / "commands.json"
+    told.write_text(json.dumps([{"command_string": line.strip()} for line in lines]))
     ended = subprocess.run(
-        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={commands}"],
+        ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={told}"],
         env=os.environ | alone(tmp_path),
         capture_output=True,
         text=True,
         check=True,
     )
     results = [result for line in ended.stdout.splitlines() for result in json.loads(line)]
-    assert [result["error_message"] for result in results] == [None] * len(lines), ended.stdout
+    assert [result["error_message"] for result in results] == [None] * len(lines)
