@@ -8,6 +8,9 @@ BEAM_GO := github.com/apache/beam/sdks/v2
 BEAM_VERSION = $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.txt)
 RUNNER_PARTS = beam-$(BEAM_VERSION) job-server flink worker
 
+# What starts Airflow, Beam or TensorFlow would otherwise compile them each time, where an image sets this, as many do.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup runners composer-env demo test check bench up emulator stack stack-test stack-down \
 	stack-backup stack-restore worker-image composer lock clean
