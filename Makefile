@@ -8,6 +8,9 @@ BEAM_GO := github.com/apache/beam/sdks/v2
 BEAM_VERSION = $(shell sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements.txt)
 RUNNER_PARTS = beam-$(BEAM_VERSION) job-server flink worker
 
+# Those of the longest files come first, so that no worker is left alone with one of them at the end.
+TESTS := $(addprefix tests/,scheduler/ dataflow/ refresh/ runners/ browser/ deploy/)
+TESTS += $(filter-out $(TESTS) tests/stack/ tests/support/,$(wildcard tests/*/))
 # What starts Airflow, Beam or TensorFlow would otherwise compile them each time, where an image sets this, as many do.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -68,7 +71,7 @@ demo: setup ## Publish the embedded dataset `shapes` through the real Airflow DA
 	$(BIN)/imagemill refresh shapes
 
 test: setup ## Run the test suite
-	$(BIN)/pytest --numprocesses auto --dist loadfile --ignore tests/stack
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: setup ## Lint, format, types, arrows between the layers
 	$(BIN)/ruff check
