@@ -1,6 +1,9 @@
 """What docker-compose.yaml promises, read from the file: it holds where no engine is there to bring it up."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +103,19 @@ def test_what_ends_has_ended_well_and_what_stays_is_healthy_before_others_begin(
 def test_one_image_for_all_of_airflow():
     assert {SERVICES[name]["image"] for name in AIRFLOW} == {"${IMAGEMILL_IMAGE:-imagemill:dev}"}
     assert {"secrets", "init", "api-server", "scheduler", "dag-processor", "triggerer"} == AIRFLOW
+
+
+def test_the_emulators_image_has_all_of_ours_that_it_runs(tmp_path):
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for source in re.findall(r"^COPY (tests/\S+)", dockerfile, re.MULTILINE):
+        target = tmp_path / source
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, target)
+        else:
+            shutil.copy(ROOT / source, target)
+    lacking = "import sys; sys.modules['imagemill'] = None; import tests.support.gcs.__main__"
+    subprocess.run([sys.executable, "-c", lacking], cwd=tmp_path, check=True)
 
 
 def test_no_secret_stands_in_the_file():

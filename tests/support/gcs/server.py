@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -13,13 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from imagemill.manifest import MANIFEST
 from tests.support.gcs.faults import Operation, Request, Rule
 from tests.support.gcs.front import CONTROL
 from tests.support.servers import LOOPBACK, free_ports, running, wait_until
 
 Backend = Literal["filesystem", "memory"]
 ROOT = Path(__file__).parents[3]
+
+# Written out: this module serves in an image, too, that lacks the package.
+_OF_A_VERSION = re.compile(r"/manifest\.json$|\.(tfrecord|index)-[^/]*$")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,7 @@ class Emulator:
         """Copies every shard with its index, and the manifests, into a folder: one below it for each bucket."""
         for bucket in self._list("b"):
             for name in self._list(f"b/{bucket}/o"):
-                last = name.rpartition("/")[2]
-                if last == MANIFEST or ".tfrecord-" in last or ".index-" in last:
+                if _OF_A_VERSION.search(name):
                     path = folder / bucket / name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(self._ask("GET", f"/download/storage/v1/b/{bucket}/o/{quote(name, '')}?alt=media"))
