@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 from pathlib import Path
-
-from aiohttp import web
 
 from tests.support.dataflow.api import Api
 from tests.support.dataflow.execution import Cluster
-from tests.support.servers import LOOPBACK
+from tests.support.serving import serve
 
 
 def main() -> None:
@@ -22,19 +19,9 @@ def main() -> None:
     options = parser.parse_args()
     cluster = Cluster(options.folder, gcs=options.gcs)
     try:
-        asyncio.run(_serve(options.port, cluster))
+        asyncio.run(serve(Api(cluster).application(), options.port))
     finally:
         cluster.close()
-
-
-async def _serve(port: int, cluster: Cluster) -> None:
-    runner = web.AppRunner(Api(cluster).application(), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, LOOPBACK, port).start()
-    print("# serving", flush=True)
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    await stopped.wait()
 
 
 if __name__ == "__main__":
