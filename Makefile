@@ -10,7 +10,7 @@ RUNNER_PARTS = beam-$(BEAM_VERSION) job-server flink worker
 
 # Those of the longest files come first, so that no worker is left alone with one of them at the end.
 TESTS := $(addprefix tests/,scheduler/ dataflow/ refresh/ runners/ browser/ deploy/)
-TESTS += $(filter-out $(TESTS) tests/stack/ tests/support/,$(wildcard tests/*/))
+TESTS += $(filter-out $(TESTS) tests/stack/ tests/support/,$(wildcard tests/*/ tests/test_*.py))
 # One more than there are cores: for a fifth of their time the tests wait for a poll, a pause or a port.
 TEST_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # What starts Airflow, Beam or TensorFlow would otherwise compile them each time, where an image sets this, as many do.
