@@ -103,13 +103,17 @@ def test_unchanged_input_ends_the_run_early_and_green(first, refresh):
 
 def test_a_forced_rehearsal_is_validated_and_never_published(first, refresh):
     before = current()
-    rehearsal = refresh(force=True, limit=15, shards=3)
+    rehearsal = refresh(force=True, limit=15)
     assert rehearsal["state"] == "success"
     assert states(rehearsal) == REHEARSED
     assert rehearsal["results"]["validate_records"]["records"] == 15
-    assert rehearsal["results"]["validate_records"]["shards"] == 6
+    assert rehearsal["results"]["validate_records"]["shards"] == 2
     assert "never published" in rehearsal["said"]
     assert current() == before
+
+
+def test_other_shards_can_be_asked_for(first, refresh):
+    assert refresh(shards=3)["results"]["validate_records"]["shards"] == 6
 
 
 def test_unusable_data_fails_at_once_and_names_its_family(first, refresh):
