@@ -55,7 +55,7 @@ def run(scale: int = 5_000, *, repeats: int = 3, alone: bool = False) -> dict[st
         folder = Path(name)
         images = draw(folder / "images", scale)
         with emulator(folder, buckets=["bench"]) as gcs:
-            environment = os.environ | client_environment(gcs.url) | alone(folder)
+            environment = os.environ | client_environment(gcs.url) | {"CLOUDSDK_CONFIG": str(folder / "gcloud")}
             environment.pop("PYTHONDONTWRITEBYTECODE", None)  # no user starts without compiled modules
             _warm(environment)
             for turn in range(repeats):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import sync_speed
 from benchmarks.cases.case import Measured, Ratio
 from benchmarks.contest import Contestant, Result, Run, measure
 from benchmarks.report import to_json, to_markdown
@@ -66,3 +67,10 @@ def test_a_quick_run_writes_both_tables(tmp_path):
     (case,) = found["cases"]
     assert [result["runs"][0]["records"] for result in case["results"]] == [10, 11, 10]
     assert found["machine"]["cores"]
+
+
+def test_the_sync_is_measured_whole_and_again():
+    found = sync_speed.run(30, repeats=1, alone=True)
+    assert found["objects"] == 30
+    assert set(found["runs"]) == {sync_speed.OURS, f"{sync_speed.OURS}, again"}
+    assert all(min(run.values()) > 0 for run in found["runs"].values())
