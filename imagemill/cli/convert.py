@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     "--option", "extra", multiple=True, metavar="NAME[=VALUE]", help="A Beam pipeline option; repeat as needed."
 )
 @click.option("--shards", type=click.IntRange(1, MAX_SHARDS), metavar="N", help="Shards in each split.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="ROWS", help="Convert only this many rows.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="ROWS", help="Convert only this many rows, into one shard a split."
+)
 @click.option("--force", is_flag=True, help="Convert even when nothing changed.")
 @json_option
 def convert(

@@ -46,7 +46,7 @@ def plan_conversion(
         settings: What else determines the version's bytes.
         shards: What shard counts aim at.
         published: The published version, whose labels and shard counts are carried on.
-        limit: Convert only this many rows, those with the smallest key hashes.
+        limit: Convert only this many rows, those with the smallest key hashes, into one shard a split.
 
     Raises:
         CallerError: There is no index, it has no rows, or none of its images exists.

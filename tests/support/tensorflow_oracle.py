@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,8 @@ from imagemill.records.sharding import index_beside
 from imagemill.records.tfrecord import FRAMING_BYTES
 from imagemill.storage.object_file import compression_of
 
-_left_out: set[Path] = set()
+LEFT_OUT: set[Path] = set()
+"""Folders of shards that are wrong on purpose."""
 
 
 class Record(NamedTuple):
@@ -35,18 +36,22 @@ class Record(NamedTuple):
 
 def leave_out(folder: Path) -> None:
     """Says that a folder holds shards that are wrong on purpose."""
-    _left_out.add(folder)
+    LEFT_OUT.add(folder)
 
 
-def read_shards_under(folder: Path) -> int:
+def read_shards_under(folder: Path, *, without: Collection[Path] = LEFT_OUT) -> int:
     """Has TensorFlow read every shard under a folder; returns how many there are.
+
+    Args:
+        folder: Where to look.
+        without: Folders whose shards are passed over.
 
     Raises:
         AssertionError: It finds other records in one than its index lists.
         tensorflow.errors.DataLossError: It cannot read one.
     """
     shards: dict[str, list[Path]] = {"": [], "gzip": []}
-    for shard in _shards(folder):
+    for shard in _shards(folder, without):
         shards[compression_of(shard.name)].append(shard)
     for compression, alike in shards.items():
         if alike:
@@ -54,10 +59,10 @@ def read_shards_under(folder: Path) -> int:
     return sum(map(len, shards.values()))
 
 
-def _shards(folder: Path) -> Iterator[Path]:
+def _shards(folder: Path, without: Collection[Path]) -> Iterator[Path]:
     for place, _, names in os.walk(folder):
         shards = [name for name in names if ".tfrecord-" in name and index_beside(name) in names]
-        if shards and Path(place) not in _left_out:
+        if shards and Path(place) not in without:
             owned = _owned(Path(place)) if MANIFEST in names else shards
             yield from (Path(place, name) for name in shards if name in owned)
 
